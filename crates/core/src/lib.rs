@@ -1,0 +1,20 @@
+//! The budget as a deterministic state machine.
+//!
+//! A [`Tree`] holds budgets; every call of an agent takes a hold at its budget and at every
+//! ancestor, and ends it exactly once: settled, voided, or charged in doubt. Nothing here does
+//! I/O, reads a clock, draws randomness or is async: time and ids come in as arguments, so the
+//! same code runs in production, in property tests, in the simulator and in `verify`.
+//!
+//! All amounts are integers and every sum is checked; nothing wraps.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod amount;
+mod id;
+mod money;
+mod usage;
+
+pub use amount::{Amount, OutOfRange, Resource, TimeUs, Timestamp, Tokens};
+pub use id::{BudgetId, HoldId, MAX_NAME_BYTES, NameError, check_name};
+pub use money::{Money, ParseMoneyError};
+pub use usage::{TokenClass, TokenCounting, Units, Usage};
