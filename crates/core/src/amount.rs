@@ -117,7 +117,10 @@ impl Amount {
 
     /// Says whether every resource of `self` is at most that of `other`.
     pub fn fits(&self, other: &Amount) -> bool {
-        self.0.iter().zip(&other.0).all(|(mine, theirs)| mine <= theirs)
+        self.0
+            .iter()
+            .zip(&other.0)
+            .all(|(mine, theirs)| mine <= theirs)
     }
 
     /// Adds resource by resource.

@@ -1,6 +1,6 @@
 //! Names of things: budgets, holds.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// The longest name of one budget, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
@@ -9,7 +9,7 @@ pub const MAX_NAME_BYTES: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BudgetId(pub u32);
 
-/// The id of a hold and of the attempt it pays for. Made by the caller (a UUIDv7), so that the
+/// The id of a hold and of the attempt it pays for. Made by the caller (a `UUIDv7`), so that the
 /// same hold or settlement sent twice is one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HoldId(pub u128);
@@ -58,9 +58,13 @@ impl fmt::Display for HoldId {
     /// Writes the UUID form, `8-4-4-4-12`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = format!("{:032x}", self.0);
-        let (a, b, c, d, e) =
-            (&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]);
-        write!(f, "{a}-{b}-{c}-{d}-{e}")
+        for (index, digit) in digits.chars().enumerate() {
+            if matches!(index, 8 | 12 | 16 | 20) {
+                f.write_char('-')?;
+            }
+            f.write_char(digit)?;
+        }
+        Ok(())
     }
 }
 

@@ -10,11 +10,22 @@
 #![deny(missing_docs)]
 
 mod amount;
+mod event;
 mod id;
+pub mod invariants;
+mod level;
 mod money;
+mod refusal;
+mod terms;
+mod tree;
 mod usage;
 
 pub use amount::{Amount, OutOfRange, Resource, TimeUs, Timestamp, Tokens};
+pub use event::Event;
 pub use id::{BudgetId, HoldId, MAX_NAME_BYTES, NameError, check_name};
+pub use level::{Level, Thresholds};
 pub use money::{Money, ParseMoneyError};
+pub use refusal::{Refusal, Shortfall, TreeError};
+pub use terms::{Claim, Limits, Permille, Terms};
+pub use tree::{BudgetView, Headroom, HoldView, MAX_CHILDREN, MAX_DEPTH, Receipt, Restored, Tree};
 pub use usage::{TokenClass, TokenCounting, Units, Usage};

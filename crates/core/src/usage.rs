@@ -1,7 +1,7 @@
 //! What a provider reported that a call used, in disjoint classes.
 //!
-//! Wires disagree on what includes what (cached input is inside OpenAI's prompt tokens and
-//! outside Anthropic's input tokens); here every class is disjoint, so sums are sums.
+//! Wires disagree on what includes what (cached input counts as prompt tokens on one and
+//! not as input tokens on another); here every class is disjoint, so sums are sums.
 
 /// A class of tokens that is priced apart from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,7 +97,10 @@ impl TokenClass {
 
     /// Says whether the class is output.
     pub const fn is_output(self) -> bool {
-        matches!(self, TokenClass::Output | TokenClass::AudioOutput | TokenClass::ImageOutput)
+        matches!(
+            self,
+            TokenClass::Output | TokenClass::AudioOutput | TokenClass::ImageOutput
+        )
     }
 }
 

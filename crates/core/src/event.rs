@@ -1,0 +1,33 @@
+//! What a change caused, for logs, alerts and the live view.
+
+use crate::amount::{Amount, Resource};
+use crate::id::BudgetId;
+use crate::level::Level;
+
+/// What the elapsed clock or a resource of a budget did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The level of one resource of one budget moved one step (skipped levels fire in order).
+    LevelChanged {
+        /// The budget.
+        budget: BudgetId,
+        /// The resource, or `None` for elapsed time.
+        resource: Option<Resource>,
+        /// The level before.
+        from: Level,
+        /// The level now.
+        to: Level,
+    },
+    /// A settlement took a budget over its limit by this much more than before.
+    Overrun {
+        /// The budget.
+        budget: BudgetId,
+        /// How much the overrun grew.
+        by: Amount,
+    },
+    /// A hold used a budget's wrap-up reserve.
+    Finalize {
+        /// The budget of the agent.
+        budget: BudgetId,
+    },
+}

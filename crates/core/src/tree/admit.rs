@@ -1,0 +1,272 @@
+//! Admission, the hard cap: whether a hold fits at a budget and at every ancestor.
+
+use super::{Hold, Node, Tree};
+use crate::amount::{Amount, Resource, Timestamp};
+use crate::event::Event;
+use crate::id::{BudgetId, HoldId};
+use crate::refusal::{Refusal, Shortfall, TreeError};
+use crate::tree::view::Headroom;
+
+/// Which part of a limit a call may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cap {
+    /// All but the wrap-up reserve.
+    Ordinary,
+    /// All of it.
+    Whole,
+}
+
+/// Which sum decides: with the open holds, or as if they were voided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sum {
+    Load,
+    Floor,
+}
+
+// === impl Tree ===
+
+impl Tree {
+    /// Holds `amount` at `budget` and every ancestor, or at none.
+    ///
+    /// A call marked `finalize` may use the wrap-up reserve. So may, once, an ordinary call of
+    /// a budget that spent before Red, when ordinary room has run out for good.
+    ///
+    /// The same id with the same terms again is the same hold; with other terms a conflict.
+    pub fn hold(
+        &mut self,
+        now: Timestamp,
+        id: HoldId,
+        budget: BudgetId,
+        amount: Amount,
+        finalize: bool,
+        events: &mut Vec<Event>,
+    ) -> Result<Result<(), Refusal>, TreeError> {
+        if let Some(open) = self.holds.get(&id) {
+            let same = open.budget == budget && open.amount == amount;
+            return if same {
+                Ok(Ok(()))
+            } else {
+                Err(TreeError::Conflict(id))
+            };
+        }
+        if self.ended.contains_key(&id) {
+            return Err(TreeError::Conflict(id));
+        }
+        if !amount.is_non_negative() {
+            return Err(TreeError::Negative);
+        }
+        self.nodes
+            .get(budget.0 as usize)
+            .ok_or(TreeError::UnknownBudget(budget))?;
+        self.check_range(amount)?;
+        if let Err(refusal) = self.judge(now, budget, amount, finalize) {
+            return Ok(Err(refusal));
+        }
+        let ordinary = self
+            .shortfall(budget, amount, Cap::Ordinary, Sum::Load)
+            .is_none();
+        if !ordinary {
+            self.node_mut(budget).finalized |= !finalize;
+            events.push(Event::Finalize { budget });
+        }
+        self.holds.insert(
+            id,
+            Hold {
+                budget,
+                amount,
+                metered: Amount::ZERO,
+                opened: now,
+            },
+        );
+        self.book(budget, Amount::ZERO, amount);
+        self.count_open(budget, 1);
+        Ok(Ok(()))
+    }
+
+    /// Adds `by` to an open hold at its budget and every ancestor, or at none. The whole limit
+    /// may be used: the call is running, and ending it late costs more than its reserve.
+    pub fn extend(
+        &mut self,
+        now: Timestamp,
+        id: HoldId,
+        by: Amount,
+    ) -> Result<Result<(), Refusal>, TreeError> {
+        let hold = *self.holds.get(&id).ok_or(TreeError::UnknownHold(id))?;
+        if !by.is_non_negative() {
+            return Err(TreeError::Negative);
+        }
+        self.check_range(by)?;
+        if self
+            .node(hold.budget)
+            .deadline
+            .is_some_and(|deadline| now >= deadline)
+        {
+            return Ok(Err(Refusal::Deadline(hold.budget)));
+        }
+        if let Some(short) = self.shortfall(hold.budget, by, Cap::Whole, Sum::Load) {
+            return Ok(Err(Refusal::NotNow(short)));
+        }
+        let amount = hold.amount.checked_add(by)?;
+        self.holds.insert(id, Hold { amount, ..hold });
+        self.book(hold.budget, Amount::ZERO, by);
+        Ok(Ok(()))
+    }
+
+    /// Returns how much a hold at `budget` could be: now, and if every open hold were voided.
+    /// Unlimited resources are `i64::MAX`. A budget whose one automatic wrap-up call is still
+    /// to come sees the reserve only when nothing else could ever fit.
+    pub fn headroom(&self, budget: BudgetId, finalize: bool) -> Headroom {
+        let cap = if finalize { Cap::Whole } else { Cap::Ordinary };
+        Headroom {
+            now: self.room(budget, cap, Sum::Load),
+            idle: self.room(budget, cap, Sum::Floor),
+            whole_idle: self.room(budget, Cap::Whole, Sum::Floor),
+            may_finalize: finalize || self.may_finalize(budget),
+            open: self.node(budget).open,
+            open_in_tree: self.nodes.first().map_or(0, |root| root.open),
+        }
+    }
+
+    /// Says whether the budget's one automatic wrap-up call is still to come.
+    pub(super) fn may_finalize(&self, budget: BudgetId) -> bool {
+        let node = self.node(budget);
+        node.spent_before_red && !node.finalized
+    }
+
+    fn judge(
+        &self,
+        now: Timestamp,
+        budget: BudgetId,
+        amount: Amount,
+        finalize: bool,
+    ) -> Result<(), Refusal> {
+        let node = self.node(budget);
+        if node.deadline.is_some_and(|deadline| now >= deadline) {
+            return Err(Refusal::Deadline(budget));
+        }
+        for resource in Resource::ALL {
+            let needed = amount.get(resource);
+            if let Some(limit) = node.per_call.get(resource)
+                && needed > limit
+            {
+                let short = Shortfall {
+                    budget,
+                    resource,
+                    limit,
+                    spent: 0,
+                    held: 0,
+                    needed,
+                };
+                return Err(Refusal::PerCall(short));
+            }
+        }
+        let cap = if finalize { Cap::Whole } else { Cap::Ordinary };
+        let Some(short) = self.shortfall(budget, amount, cap, Sum::Load) else {
+            return Ok(());
+        };
+        let Some(never) = self.shortfall(budget, amount, cap, Sum::Floor) else {
+            return Err(Refusal::NotNow(short));
+        };
+        if !self.may_finalize(budget) {
+            return Err(Refusal::Never(never));
+        }
+        // Ordinary room has run out for good: this is the agent's wrap-up call.
+        match self.shortfall(budget, amount, Cap::Whole, Sum::Load) {
+            None => Ok(()),
+            Some(short) => match self.shortfall(budget, amount, Cap::Whole, Sum::Floor) {
+                None => Err(Refusal::NotNow(short)),
+                Some(never) => Err(Refusal::Never(never)),
+            },
+        }
+    }
+
+    /// Finds the first budget on the path where `amount` does not fit.
+    fn shortfall(&self, leaf: BudgetId, amount: Amount, cap: Cap, sum: Sum) -> Option<Shortfall> {
+        let mut moving = amount.raw();
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = self.node(id);
+            let (sums, limits) = (pick(node, sum).raw(), limits(node, cap).raw());
+            let claims = node.claim.raw();
+            let mut moved = false;
+            for resource in Resource::ALL {
+                let i = resource.index();
+                if moving[i] == 0 {
+                    continue;
+                }
+                let after = sums[i].saturating_add(moving[i]);
+                if after > limits[i] {
+                    return Some(shortfall_at(node, id, resource, limits[i], amount));
+                }
+                moving[i] = after.max(claims[i]) - sums[i].max(claims[i]);
+                moved |= moving[i] > 0;
+            }
+            if !moved {
+                return None;
+            }
+            next = node.parent;
+        }
+        None
+    }
+
+    /// The largest hold that fits on the whole path.
+    fn room(&self, leaf: BudgetId, cap: Cap, sum: Sum) -> Amount {
+        let mut room = [i64::MAX; Resource::COUNT];
+        let mut covered = [0i64; Resource::COUNT];
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = self.node(id);
+            let (sums, limits) = (pick(node, sum).raw(), limits(node, cap).raw());
+            let claims = node.claim.raw();
+            for i in 0..Resource::COUNT {
+                let free = limits[i].saturating_sub(sums[i]).max(0);
+                if limits[i] < i64::MAX {
+                    room[i] = room[i].min(covered[i].saturating_add(free));
+                }
+                covered[i] = covered[i].saturating_add((claims[i] - sums[i]).max(0));
+            }
+            next = node.parent;
+        }
+        Amount::from_raw(room)
+    }
+}
+
+/// Checks that a child's claim of `amount` fits at `parent` and above.
+pub(super) fn fits(tree: &Tree, parent: BudgetId, amount: Amount) -> Result<(), TreeError> {
+    tree.check_range(amount)?;
+    match tree.shortfall(parent, amount, Cap::Whole, Sum::Load) {
+        Some(short) => Err(TreeError::DoesNotFit(short)),
+        None => Ok(()),
+    }
+}
+
+fn pick(node: &Node, sum: Sum) -> Amount {
+    match sum {
+        Sum::Load => node.load,
+        Sum::Floor => node.floor,
+    }
+}
+
+fn limits(node: &Node, cap: Cap) -> Amount {
+    match cap {
+        Cap::Ordinary => node.ordinary,
+        Cap::Whole => node.cap,
+    }
+}
+
+fn shortfall_at(
+    node: &Node,
+    budget: BudgetId,
+    resource: Resource,
+    limit: i64,
+    amount: Amount,
+) -> Shortfall {
+    Shortfall {
+        budget,
+        resource,
+        limit,
+        spent: node.spent.get(resource),
+        held: node.held.get(resource),
+        needed: amount.get(resource),
+    }
+}

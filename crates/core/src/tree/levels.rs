@@ -1,0 +1,111 @@
+//! Levels: how far each budget is used up, and which budget binds a call.
+
+use super::Tree;
+use crate::amount::{Amount, Resource, Timestamp};
+use crate::event::Event;
+use crate::id::BudgetId;
+use crate::level::Level;
+
+/// The resolution at which elapsed time is compared with its thresholds.
+const ELAPSED_SCALE: i64 = 1_000_000;
+
+// === impl Tree ===
+
+impl Tree {
+    /// Moves the levels of elapsed time; called by a timer, since no call need happen.
+    pub fn tick(&mut self, now: Timestamp, events: &mut Vec<Event>) {
+        for index in 0..self.timed.len() {
+            let id = self.timed[index];
+            let node = self.node(id);
+            let Some(span) = node.terms.elapsed else {
+                continue;
+            };
+            let passed = now.since(node.allocated).0.min(span.0);
+            let share = match span.0 {
+                0 => ELAPSED_SCALE,
+                _ => (i128::from(passed) * i128::from(ELAPSED_SCALE) / i128::from(span.0)) as i64,
+            };
+            let thresholds = self.thresholds;
+            let node = self.node_mut(id);
+            while let Some(to) = thresholds.step(node.elapsed_level, share, ELAPSED_SCALE) {
+                let from = std::mem::replace(&mut node.elapsed_level, to);
+                events.push(Event::LevelChanged {
+                    budget: id,
+                    resource: None,
+                    from,
+                    to,
+                });
+            }
+        }
+    }
+
+    /// Returns the level that binds calls of `leaf`, the budget it comes from, and the
+    /// resource (`None` for elapsed time). An ancestor's level does not bind while the unspent
+    /// claim of a budget below it covers the call.
+    pub fn binding_level(&self, leaf: BudgetId) -> (Level, BudgetId, Option<Resource>) {
+        let mut worst = (Level::Green, leaf, None);
+        let mut covered = [false; Resource::COUNT];
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = self.node(id);
+            if node.elapsed_level > worst.0 {
+                worst = (node.elapsed_level, id, None);
+            }
+            for resource in Resource::ALL {
+                let i = resource.index();
+                if !covered[i] && node.levels[i] > worst.0 {
+                    worst = (node.levels[i], id, Some(resource));
+                }
+                covered[i] |= node.load.get(resource) < node.claim.get(resource);
+            }
+            next = node.parent;
+        }
+        worst
+    }
+
+    /// Moves the levels of a path to where its spent amounts stand.
+    pub(super) fn refresh_path_levels(&mut self, leaf: BudgetId, events: &mut Vec<Event>) {
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = self.node(id);
+            next = node.parent;
+            if !leaves_a_span(node.spent, &node.level_span) {
+                continue;
+            }
+            for resource in Resource::ALL {
+                self.refresh_level(id, resource, events);
+            }
+        }
+    }
+
+    fn refresh_level(&mut self, id: BudgetId, resource: Resource, events: &mut Vec<Event>) {
+        let thresholds = self.thresholds;
+        let node = self.node_mut(id);
+        let index = resource.index();
+        let limit = node.terms.limits.get(resource);
+        let spent = node.spent.get(resource);
+        let step = |level: Level| match limit {
+            Some(limit) => thresholds.step(level, spent, limit),
+            None => level.down(),
+        };
+        while let Some(to) = step(node.levels[index]) {
+            let from = std::mem::replace(&mut node.levels[index], to);
+            events.push(Event::LevelChanged {
+                budget: id,
+                resource: Some(resource),
+                from,
+                to,
+            });
+        }
+        node.set_level_span(resource, thresholds);
+    }
+}
+
+/// Says whether a spent amount has left the span in which its level stays.
+fn leaves_a_span(spent: Amount, spans: &[(i64, i64); Resource::COUNT]) -> bool {
+    let raw = spent.raw();
+    spans
+        .iter()
+        .zip(raw)
+        .any(|((down, up), spent)| spent < *down || spent >= *up)
+}

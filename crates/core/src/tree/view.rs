@@ -1,0 +1,186 @@
+//! What can be seen of a tree without changing it.
+
+use super::Tree;
+use crate::amount::{Amount, Resource, Timestamp};
+use crate::id::{BudgetId, HoldId};
+use crate::level::Level;
+use crate::terms::{Limits, Terms};
+
+/// How much a hold at one budget could be. Unlimited resources are `i64::MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Headroom {
+    /// What an ordinary (or, if asked so, a finalize) call may hold now.
+    pub now: Amount,
+    /// What it may hold if every open hold were voided.
+    pub idle: Amount,
+    /// What a call that may use the wrap-up reserve could hold if every hold were voided.
+    pub whole_idle: Amount,
+    /// Whether this budget may still make a call from the wrap-up reserve.
+    pub may_finalize: bool,
+    /// Holds open at this budget and below.
+    pub open: u32,
+    /// Holds open in the whole tree.
+    pub open_in_tree: u32,
+}
+
+/// One budget as it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct BudgetView<'a> {
+    /// Its id.
+    pub id: BudgetId,
+    /// Its name, the last segment of its path.
+    pub name: &'a str,
+    /// Its parent.
+    pub parent: Option<BudgetId>,
+    /// Its depth; the root's is 1.
+    pub depth: usize,
+    /// What it is allowed.
+    pub terms: &'a Terms,
+    /// When it was allocated.
+    pub allocated: Timestamp,
+    /// The earliest deadline on its path.
+    pub deadline: Option<Timestamp>,
+    /// The tightest per-call limits on its path.
+    pub per_call: Limits,
+    /// Spent by its own calls, metered parts of running ones included.
+    pub own_spent: Amount,
+    /// Held by its own calls.
+    pub own_held: Amount,
+    /// Spent here and below.
+    pub spent: Amount,
+    /// Held here and below.
+    pub held: Amount,
+    /// By how much settlements ever took it over its limit.
+    pub overrun: Amount,
+    /// By how much it was over its limit when the limit was last changed.
+    pub deficit: Amount,
+    /// Holds open here and below.
+    pub open: u32,
+    /// Its own level for each resource.
+    pub levels: [Level; Resource::COUNT],
+    /// Its own level of elapsed time.
+    pub elapsed_level: Level,
+}
+
+/// One open hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HoldView {
+    /// Its id.
+    pub id: HoldId,
+    /// The budget it was taken at.
+    pub budget: BudgetId,
+    /// What is held.
+    pub amount: Amount,
+    /// The part that is metered already.
+    pub metered: Amount,
+    /// When it was taken.
+    pub opened: Timestamp,
+}
+
+// === impl BudgetView ===
+
+impl BudgetView<'_> {
+    /// Returns the worst of its own levels.
+    pub fn level(&self) -> Level {
+        self.levels.into_iter().fold(self.elapsed_level, Level::max)
+    }
+}
+
+// === impl Tree ===
+
+impl Tree {
+    /// Returns one budget, or `None` when there is none of that id.
+    pub fn budget(&self, id: BudgetId) -> Option<BudgetView<'_>> {
+        let node = self.nodes.get(id.0 as usize)?;
+        Some(BudgetView {
+            id,
+            name: &node.name,
+            parent: node.parent,
+            depth: usize::from(node.depth),
+            terms: &node.terms,
+            allocated: node.allocated,
+            deadline: node.deadline,
+            per_call: node.per_call,
+            own_spent: node.own_spent,
+            own_held: node.own_held,
+            spent: node.spent,
+            held: node.held,
+            overrun: node.overrun,
+            deficit: node.deficit,
+            open: node.open,
+            levels: node.levels,
+            elapsed_level: node.elapsed_level,
+        })
+    }
+
+    /// Returns every budget in the order of creation.
+    pub fn budgets(&self) -> impl Iterator<Item = BudgetView<'_>> {
+        (0..self.nodes.len() as u32).filter_map(|index| self.budget(BudgetId(index)))
+    }
+
+    /// Returns the child of that name.
+    pub fn child(&self, parent: BudgetId, name: &str) -> Option<BudgetId> {
+        self.nodes
+            .get(parent.0 as usize)?
+            .children
+            .get(name)
+            .copied()
+    }
+
+    /// Finds a budget by its path, segments separated by `/`; the root's name comes first.
+    pub fn find(&self, path: &str) -> Option<BudgetId> {
+        let mut segments = path.split('/');
+        let root = self.root()?;
+        if segments.next()? != &*self.node(root).name {
+            return None;
+        }
+        segments.try_fold(root, |parent, name| self.child(parent, name))
+    }
+
+    /// Returns the path of a budget, `root/team/agent`.
+    pub fn path(&self, id: BudgetId) -> String {
+        let mut names = Vec::new();
+        let mut next = self.nodes.get(id.0 as usize);
+        while let Some(node) = next {
+            names.push(&*node.name);
+            next = node.parent.map(|parent| self.node(parent));
+        }
+        names.reverse();
+        names.join("/")
+    }
+
+    /// Says whether `ancestor` lies on the path of `id`, itself included.
+    pub fn is_within(&self, id: BudgetId, ancestor: BudgetId) -> bool {
+        let mut next = Some(id);
+        while let Some(at) = next {
+            if at == ancestor {
+                return true;
+            }
+            next = self.nodes.get(at.0 as usize).and_then(|node| node.parent);
+        }
+        false
+    }
+
+    /// Returns every open hold, in no particular order.
+    pub fn holds(&self) -> impl Iterator<Item = HoldView> {
+        self.holds.iter().map(|(id, hold)| HoldView {
+            id: *id,
+            budget: hold.budget,
+            amount: hold.amount,
+            metered: hold.metered,
+            opened: hold.opened,
+        })
+    }
+
+    /// Returns one open hold.
+    pub fn open_hold(&self, id: HoldId) -> Option<HoldView> {
+        let hold = self.holds.get(&id)?;
+        Some(HoldView {
+            id,
+            budget: hold.budget,
+            amount: hold.amount,
+            metered: hold.metered,
+            opened: hold.opened,
+        })
+    }
+}
