@@ -133,6 +133,14 @@ impl Amount {
         self.combine(other, i64::checked_sub)
     }
 
+    /// Adds resource by resource, at most `i64::MAX` each.
+    #[must_use]
+    pub fn saturating_add(self, other: Amount) -> Amount {
+        Amount(std::array::from_fn(|i| {
+            self.0[i].saturating_add(other.0[i])
+        }))
+    }
+
     /// Takes the larger of each resource.
     #[must_use]
     pub fn max(self, other: Amount) -> Amount {

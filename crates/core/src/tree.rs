@@ -3,8 +3,9 @@
 //! Every change names the budget it starts at and moves up to the root. What moves is the
 //! *load*: `load(b) = own committed(b) + Σ_child max(claim(child), load(child))`, so that a child
 //! uses up its own claim first and its parent's load moves only by what exceeds it. Admission is
-//! `load + hold <= limit - reserve` wherever the load would grow. The same sum without holds,
-//! the *floor*, tells what could never fit, even if every open hold were voided.
+//! `load + hold <= limit - reserve` wherever the load would grow, and `committed + hold <= limit`
+//! everywhere. The same sum without holds, the *floor*, tells what could never fit, even if every
+//! open hold were voided.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};

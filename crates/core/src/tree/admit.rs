@@ -84,7 +84,8 @@ impl Tree {
     }
 
     /// Adds `by` to an open hold at its budget and every ancestor, or at none. The whole limit
-    /// may be used: the call is running, and ending it late costs more than its reserve.
+    /// may be used: the call is running, and ending it late costs more than its reserve. What a
+    /// single call may hold bounds the sum.
     pub fn extend(
         &mut self,
         now: Timestamp,
@@ -103,10 +104,10 @@ impl Tree {
         {
             return Ok(Err(Refusal::Deadline(hold.budget)));
         }
-        if let Some(short) = self.shortfall(hold.budget, by, Cap::Whole, Sum::Load) {
-            return Ok(Err(Refusal::NotNow(short)));
-        }
         let amount = hold.amount.checked_add(by)?;
+        if let Err(refusal) = self.judge_extension(hold, by, amount) {
+            return Ok(Err(refusal));
+        }
         self.holds.insert(id, Hold { amount, ..hold });
         self.book(hold.budget, Amount::ZERO, by);
         Ok(Ok(()))
@@ -120,10 +121,10 @@ impl Tree {
         Headroom {
             now: self.room(budget, cap, Sum::Load),
             idle: self.room(budget, cap, Sum::Floor),
-            whole_idle: self.room(budget, Cap::Whole, Sum::Floor),
+            per_call: self.node(budget).per_call.or(i64::MAX),
+            deadline: self.node(budget).deadline,
             may_finalize: finalize || self.may_finalize(budget),
             open: self.node(budget).open,
-            open_in_tree: self.nodes.first().map_or(0, |root| root.open),
         }
     }
 
@@ -133,7 +134,8 @@ impl Tree {
         node.spent_before_red && !node.finalized
     }
 
-    fn judge(
+    /// Says whether a hold would be refused now, and why, without taking it.
+    pub fn judge(
         &self,
         now: Timestamp,
         budget: BudgetId,
@@ -144,22 +146,7 @@ impl Tree {
         if node.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Refusal::Deadline(budget));
         }
-        for resource in Resource::ALL {
-            let needed = amount.get(resource);
-            if let Some(limit) = node.per_call.get(resource)
-                && needed > limit
-            {
-                let short = Shortfall {
-                    budget,
-                    resource,
-                    limit,
-                    spent: 0,
-                    held: 0,
-                    needed,
-                };
-                return Err(Refusal::PerCall(short));
-            }
-        }
+        self.judge_size(budget, amount, amount)?;
         let cap = if finalize { Cap::Whole } else { Cap::Ordinary };
         let Some(short) = self.shortfall(budget, amount, cap, Sum::Load) else {
             return Ok(());
@@ -180,29 +167,72 @@ impl Tree {
         }
     }
 
-    /// Finds the first budget on the path where `amount` does not fit.
+    fn judge_extension(&self, hold: Hold, by: Amount, amount: Amount) -> Result<(), Refusal> {
+        self.judge_size(hold.budget, amount, by)?;
+        let Some(short) = self.shortfall(hold.budget, by, Cap::Whole, Sum::Load) else {
+            return Ok(());
+        };
+        // With every hold voided, this one's own would have to fit anew.
+        let anew = std::array::from_fn(|i| match by.raw()[i] {
+            0 => 0,
+            _ => amount.raw()[i] - hold.metered.raw()[i],
+        });
+        let anew = Amount::from_raw(anew);
+        match self.shortfall(hold.budget, anew, Cap::Whole, Sum::Floor) {
+            None => Err(Refusal::NotNow(short)),
+            Some(never) => Err(Refusal::Never(never)),
+        }
+    }
+
+    /// Checks a call of `amount` against what a single one may hold, in the resources that it
+    /// `asks` for.
+    fn judge_size(&self, budget: BudgetId, amount: Amount, asks: Amount) -> Result<(), Refusal> {
+        for resource in Resource::ALL {
+            let needed = amount.get(resource);
+            if let Some(limit) = self.node(budget).per_call.get(resource)
+                && asks.get(resource) > 0
+                && needed > limit
+            {
+                let short = Shortfall {
+                    budget,
+                    resource,
+                    limit,
+                    spent: 0,
+                    held: 0,
+                    needed,
+                };
+                return Err(Refusal::PerCall(short));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the first budget on the path where `amount` does not fit: where the load would
+    /// grow beyond `cap`, or, though a claim covers the call, what is committed beyond the
+    /// limit. The latter happens only where an overrun or a lowered limit left less than what
+    /// is kept for children; the limit holds then too.
     fn shortfall(&self, leaf: BudgetId, amount: Amount, cap: Cap, sum: Sum) -> Option<Shortfall> {
-        let mut moving = amount.raw();
+        let asked = amount.raw();
+        let mut moving = asked;
         let mut next = Some(leaf);
         while let Some(id) = next {
             let node = self.node(id);
             let (sums, limits) = (pick(node, sum).raw(), limits(node, cap).raw());
-            let claims = node.claim.raw();
-            let mut moved = false;
+            let (claims, whole) = (node.claim.raw(), node.cap.raw());
             for resource in Resource::ALL {
                 let i = resource.index();
-                if moving[i] == 0 {
+                if asked[i] == 0 {
                     continue;
                 }
                 let after = sums[i].saturating_add(moving[i]);
-                if after > limits[i] {
+                if moving[i] > 0 && after > limits[i] {
                     return Some(shortfall_at(node, id, resource, limits[i], amount));
                 }
+                let used = committed(node, sum, resource);
+                if used.saturating_add(asked[i]) > whole[i] {
+                    return Some(shortfall_at(node, id, resource, whole[i], amount));
+                }
                 moving[i] = after.max(claims[i]) - sums[i].max(claims[i]);
-                moved |= moving[i] > 0;
-            }
-            if !moved {
-                return None;
             }
             next = node.parent;
         }
@@ -218,10 +248,14 @@ impl Tree {
             let node = self.node(id);
             let (sums, limits) = (pick(node, sum).raw(), limits(node, cap).raw());
             let claims = node.claim.raw();
-            for i in 0..Resource::COUNT {
+            for resource in Resource::ALL {
+                let i = resource.index();
                 let free = limits[i].saturating_sub(sums[i]).max(0);
-                if limits[i] < i64::MAX {
-                    room[i] = room[i].min(covered[i].saturating_add(free));
+                if let Some(limit) = node.terms.limits.get(resource) {
+                    let uncommitted = limit.saturating_sub(committed(node, sum, resource)).max(0);
+                    room[i] = room[i]
+                        .min(covered[i].saturating_add(free))
+                        .min(uncommitted);
                 }
                 covered[i] = covered[i].saturating_add((claims[i] - sums[i]).max(0));
             }
@@ -244,6 +278,17 @@ fn pick(node: &Node, sum: Sum) -> Amount {
     match sum {
         Sum::Load => node.load,
         Sum::Floor => node.floor,
+    }
+}
+
+/// What calls below a budget commit of it, whatever is kept for whom.
+fn committed(node: &Node, sum: Sum, resource: Resource) -> i64 {
+    match sum {
+        Sum::Load => node
+            .spent
+            .get(resource)
+            .saturating_add(node.held.get(resource)),
+        Sum::Floor => node.spent.get(resource),
     }
 }
 

@@ -110,7 +110,7 @@ impl Tree {
         self.book(row.id, row.own_spent, Amount::ZERO);
         self.node_mut(row.id).spent_before_red = row.own_spent != Amount::ZERO;
         self.excuse(row.id);
-        self.refresh_path_levels(row.id, &mut Vec::new());
+        self.refresh_levels(row.id, &mut Vec::new());
         Ok(())
     }
 
@@ -210,12 +210,17 @@ impl Tree {
         }
     }
 
-    /// Records on the whole path what the journal had already booked beyond limits.
+    /// Records on the whole path what the journal had already booked beyond limits and does not
+    /// account for as overrun.
     fn excuse(&mut self, leaf: BudgetId) {
         let mut next = Some(leaf);
         while let Some(id) = next {
             let node = self.node_mut(id);
-            node.deficit = over(node);
+            let unexplained = std::array::from_fn(|i| {
+                let (over, overrun) = (over(node).raw()[i], node.overrun.raw()[i]);
+                over.saturating_sub(overrun).max(0)
+            });
+            node.deficit = Amount::from_raw(unexplained);
             next = node.parent;
         }
     }

@@ -1,7 +1,7 @@
 //! Levels: how far each budget is used up, and which budget binds a call.
 
 use super::Tree;
-use crate::amount::{Amount, Resource, Timestamp};
+use crate::amount::{Amount, Resource, TimeUs, Timestamp};
 use crate::event::Event;
 use crate::id::BudgetId;
 use crate::level::Level;
@@ -17,13 +17,15 @@ impl Tree {
         for index in 0..self.timed.len() {
             let id = self.timed[index];
             let node = self.node(id);
-            let Some(span) = node.terms.elapsed else {
-                continue;
-            };
-            let passed = now.since(node.allocated).0.min(span.0);
-            let share = match span.0 {
-                0 => ELAPSED_SCALE,
-                _ => (i128::from(passed) * i128::from(ELAPSED_SCALE) / i128::from(span.0)) as i64,
+            let passed = now.since(node.allocated).0;
+            let share = match node.terms.elapsed {
+                // The limit was removed: its level falls back to Green.
+                None => 0,
+                Some(TimeUs(0)) => ELAPSED_SCALE,
+                Some(TimeUs(span)) => {
+                    let scaled = i128::from(passed.min(span)) * i128::from(ELAPSED_SCALE);
+                    (scaled / i128::from(span)) as i64
+                }
             };
             let thresholds = self.thresholds;
             let node = self.node_mut(id);

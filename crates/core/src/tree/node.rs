@@ -117,7 +117,9 @@ impl Node {
     pub(crate) fn set_level_span(&mut self, resource: Resource, thresholds: Thresholds) {
         let level = self.levels[resource.index()];
         let span = match self.terms.limits.get(resource) {
-            None => (i64::MIN, i64::MAX),
+            None if level == Level::Green => (i64::MIN, i64::MAX),
+            // The limit was just removed: whatever is spent, the level has to fall.
+            None => (i64::MAX, i64::MAX),
             // With nothing to spend, Black is where it stays.
             Some(0) if level == Level::Black => (i64::MIN, i64::MAX),
             Some(0) => (i64::MIN, i64::MIN),

@@ -44,7 +44,8 @@ impl Tree {
             let repeated = |receipt: &Receipt| !receipt.voided && receipt.charged == actual;
             return self.ended_receipt(id, repeated);
         };
-        self.check_range(actual)?;
+        // The hold is in every sum already: only what exceeds it is new.
+        self.check_range(actual.checked_sub(hold.amount)?.max(Amount::ZERO))?;
         let early = self.binding_level(hold.budget).0 < Level::Red;
         let before = self.path_over(hold.budget);
         self.end(id, hold, actual)?;
@@ -99,7 +100,7 @@ impl Tree {
     }
 
     /// Books a later fact about a call that has ended: `by` may be negative, but never takes
-    /// what the budget's own calls spent below nothing.
+    /// what the budget's own ended calls spent below nothing.
     pub fn correct(
         &mut self,
         budget: BudgetId,
@@ -110,7 +111,8 @@ impl Tree {
             .nodes
             .get(budget.0 as usize)
             .ok_or(TreeError::UnknownBudget(budget))?;
-        if !node.own_spent.checked_add(by)?.is_non_negative() {
+        let ended = node.own_spent.checked_sub(self.own_metered(budget)?)?;
+        if !ended.checked_add(by)?.is_non_negative() {
             return Err(TreeError::Negative);
         }
         self.check_range(by.max(Amount::ZERO))?;
@@ -176,6 +178,15 @@ impl Tree {
         }
     }
 
+    /// Sums what the running calls of one budget have metered: theirs to settle or to void.
+    fn own_metered(&self, budget: BudgetId) -> Result<Amount, OutOfRange> {
+        let mut metered = Amount::ZERO;
+        for hold in self.holds.values().filter(|hold| hold.budget == budget) {
+            metered = metered.checked_add(hold.metered)?;
+        }
+        Ok(metered)
+    }
+
     /// Takes an open hold out of the tree and books what its call did cost.
     fn end(&mut self, id: HoldId, hold: Hold, actual: Amount) -> Result<(), OutOfRange> {
         let spent = actual.checked_sub(hold.metered)?;
@@ -233,7 +244,8 @@ impl Tree {
             let node = self.node_mut(id);
             let by = minus(over(node), *was).max(Amount::ZERO);
             if by != Amount::ZERO {
-                node.overrun = plus(node.overrun, by);
+                // It adds up over a lifetime of corrections up and down, beyond any one sum.
+                node.overrun = node.overrun.saturating_add(by);
                 events.push(Event::Overrun { budget: id, by });
                 most = most.max(by);
             }

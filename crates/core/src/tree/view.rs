@@ -13,14 +13,14 @@ pub struct Headroom {
     pub now: Amount,
     /// What it may hold if every open hold were voided.
     pub idle: Amount,
-    /// What a call that may use the wrap-up reserve could hold if every hold were voided.
-    pub whole_idle: Amount,
+    /// The most a single call may hold.
+    pub per_call: Amount,
+    /// The earliest deadline on the path.
+    pub deadline: Option<Timestamp>,
     /// Whether this budget may still make a call from the wrap-up reserve.
     pub may_finalize: bool,
     /// Holds open at this budget and below.
     pub open: u32,
-    /// Holds open in the whole tree.
-    pub open_in_tree: u32,
 }
 
 /// One budget as it stands.

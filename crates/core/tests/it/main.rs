@@ -1,0 +1,8 @@
+//! The integration tests of the core: scenario files, a model, threads.
+#![forbid(unsafe_code)]
+
+mod limits;
+mod model;
+mod scenarios;
+mod script;
+mod threads;

@@ -1,0 +1,306 @@
+//! The engine: the tree and its journal behind one lock.
+//!
+//! Every change is applied to the tree first and handed to the journal under the same lock, so
+//! the journal's order is the tree's order; it is acted upon only when the journal has committed
+//! it. Nothing here waits.
+
+use std::collections::HashMap;
+
+use fisc_core::{
+    Amount, BudgetId, Event, Headroom, HoldId, Receipt, Refusal, Restored, Terms, Thresholds,
+    Timestamp, Tree,
+};
+use fisc_ledger::{CallLabel, Entry, Facts, Journal, OpenHold, Recovered, Ticket};
+
+use crate::error::Error;
+use crate::terms_text;
+
+/// How many entries may wait to be written before nothing new is admitted.
+const BACKLOG_MAX: usize = 65_536;
+
+/// A hold whose end is unknown after a crash: charged at the hold until somebody knows better.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InDoubt {
+    /// The hold.
+    pub id: HoldId,
+    /// The budget it was taken at.
+    pub budget: BudgetId,
+    /// What is charged for it.
+    pub charged: Amount,
+    /// What its call was.
+    pub call: CallLabel,
+}
+
+/// A change that was applied: its journal ticket, or `None` without a journal.
+pub(crate) type Written<T> = (T, Option<Ticket>);
+
+pub(crate) struct Engine {
+    pub(crate) tree: Tree,
+    pub(crate) journal: Option<Journal>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) in_doubt: HashMap<HoldId, InDoubt>,
+}
+
+// === impl Engine ===
+
+impl Engine {
+    pub(crate) fn new(thresholds: Thresholds) -> Engine {
+        let tree = Tree::new(thresholds);
+        Engine {
+            tree,
+            journal: None,
+            events: Vec::new(),
+            in_doubt: HashMap::new(),
+        }
+    }
+
+    /// Rebuilds the tree from what a journal recovered. Holds that were open are in doubt:
+    /// charged at what was held, listed, and never released by time.
+    pub(crate) fn recover(
+        thresholds: Thresholds,
+        journal: Journal,
+        recovered: Recovered,
+        now: Timestamp,
+    ) -> Result<Engine, Error> {
+        let mut engine = Engine::new(thresholds);
+        for row in &recovered.budgets {
+            let terms = terms_text::read(&row.terms).map_err(Error::UnreadableTerms)?;
+            engine.tree.restore(&Restored {
+                id: row.id,
+                parent: row.parent,
+                name: &row.name,
+                terms,
+                allocated: row.at,
+                own_spent: row.spent,
+                overrun: row.overrun,
+            })?;
+        }
+        for doubtful in recovered.in_doubt {
+            engine.remember_doubt(doubtful.hold, doubtful.charged);
+        }
+        engine.journal = Some(journal);
+        for hold in recovered.open {
+            engine
+                .tree
+                .restore_hold(hold.at, hold.id, hold.budget, hold.amount)?;
+            engine
+                .tree
+                .settle(hold.id, hold.amount, &mut engine.events)?;
+            engine.append(
+                now,
+                Entry::Doubt {
+                    id: hold.id,
+                    charged: hold.amount,
+                },
+            );
+            let charged = hold.amount;
+            engine.remember_doubt(hold, charged);
+        }
+        engine.events.clear();
+        Ok(engine)
+    }
+
+    pub(crate) fn allocate(
+        &mut self,
+        now: Timestamp,
+        parent: Option<BudgetId>,
+        name: &str,
+        terms: Terms,
+    ) -> Result<Written<BudgetId>, Error> {
+        self.admits()?;
+        let budget = self
+            .tree
+            .allocate(now, parent, name, terms, &mut self.events)?;
+        let (name, terms) = (name.to_owned(), terms_text::write(&terms));
+        Ok((
+            budget,
+            self.append(
+                now,
+                Entry::Allocate {
+                    budget,
+                    parent,
+                    name,
+                    terms,
+                },
+            ),
+        ))
+    }
+
+    pub(crate) fn set_terms(
+        &mut self,
+        now: Timestamp,
+        budget: BudgetId,
+        terms: Terms,
+    ) -> Result<Written<()>, Error> {
+        self.admits()?;
+        self.tree.set_terms(budget, terms, &mut self.events)?;
+        let terms = terms_text::write(&terms);
+        Ok(((), self.append(now, Entry::Terms { budget, terms })))
+    }
+
+    pub(crate) fn headroom(&self, budget: BudgetId, finalize: bool) -> Headroom {
+        self.tree.headroom(budget, finalize)
+    }
+
+    pub(crate) fn hold(
+        &mut self,
+        now: Timestamp,
+        id: HoldId,
+        budget: BudgetId,
+        amount: Amount,
+        call: &CallLabel,
+    ) -> Result<Result<Option<Ticket>, Refusal>, Error> {
+        self.admits()?;
+        if let Err(refusal) = self
+            .tree
+            .hold(now, id, budget, amount, false, &mut self.events)?
+        {
+            return Ok(Err(refusal));
+        }
+        let call = call.clone();
+        Ok(Ok(self.append(
+            now,
+            Entry::Hold {
+                id,
+                budget,
+                amount,
+                call,
+            },
+        )))
+    }
+
+    pub(crate) fn extend(
+        &mut self,
+        now: Timestamp,
+        id: HoldId,
+        by: Amount,
+    ) -> Result<Result<Option<Ticket>, Refusal>, Error> {
+        self.admits()?;
+        if let Err(refusal) = self.tree.extend(now, id, by)? {
+            return Ok(Err(refusal));
+        }
+        Ok(Ok(self.append(now, Entry::Extend { id, by })))
+    }
+
+    /// Settles; a fact is taken whatever the journal's backlog.
+    pub(crate) fn settle(
+        &mut self,
+        now: Timestamp,
+        id: HoldId,
+        amount: Amount,
+        facts: Box<Facts>,
+    ) -> Result<Written<Receipt>, Error> {
+        let was_open = self.tree.open_hold(id).is_some();
+        let receipt = self.tree.settle(id, amount, &mut self.events)?;
+        if !was_open {
+            return Ok((receipt, None));
+        }
+        let overrun = receipt.overrun;
+        Ok((
+            receipt,
+            self.append(
+                now,
+                Entry::Settle {
+                    id,
+                    amount,
+                    overrun,
+                    facts,
+                },
+            ),
+        ))
+    }
+
+    pub(crate) fn void(
+        &mut self,
+        now: Timestamp,
+        id: HoldId,
+        reason: &str,
+    ) -> Result<Written<Receipt>, Error> {
+        let was_open = self.tree.open_hold(id).is_some();
+        let receipt = self.tree.void(id, &mut self.events)?;
+        if !was_open {
+            return Ok((receipt, None));
+        }
+        Ok((
+            receipt,
+            self.append(
+                now,
+                Entry::Void {
+                    id,
+                    reason: reason.to_owned(),
+                },
+            ),
+        ))
+    }
+
+    /// Ends a doubt with what the call did cost after all.
+    pub(crate) fn resolve(
+        &mut self,
+        now: Timestamp,
+        id: HoldId,
+        actual: Amount,
+        reason: &str,
+    ) -> Result<Written<InDoubt>, Error> {
+        let doubt = self
+            .in_doubt
+            .get(&id)
+            .ok_or(fisc_core::TreeError::UnknownHold(id))?;
+        if !actual.is_non_negative() {
+            return Err(fisc_core::TreeError::Negative.into());
+        }
+        let by = actual
+            .checked_sub(doubt.charged)
+            .map_err(fisc_core::TreeError::from)?;
+        self.tree.correct(doubt.budget, by, &mut self.events)?;
+        let doubt = self.in_doubt.remove(&id).expect("it was found above");
+        let reason = reason.to_owned();
+        Ok((
+            doubt,
+            self.append(
+                now,
+                Entry::Correct {
+                    id,
+                    by,
+                    usage: None,
+                    reason,
+                },
+            ),
+        ))
+    }
+
+    fn remember_doubt(&mut self, hold: OpenHold, charged: Amount) {
+        let OpenHold {
+            id, budget, call, ..
+        } = hold;
+        self.in_doubt.insert(
+            id,
+            InDoubt {
+                id,
+                budget,
+                charged,
+                call,
+            },
+        );
+    }
+
+    /// Says whether anything new may be admitted: the journal writes, and is not far behind.
+    fn admits(&self) -> Result<(), Error> {
+        let Some(journal) = &self.journal else {
+            return Ok(());
+        };
+        if let Some(why) = journal.poisoned() {
+            return Err(Error::Ledger(why));
+        }
+        let backlog = journal.backlog();
+        if backlog > BACKLOG_MAX {
+            return Err(Error::Behind(backlog));
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, now: Timestamp, entry: Entry) -> Option<Ticket> {
+        self.journal
+            .as_ref()
+            .map(|journal| journal.append(now, entry))
+    }
+}

@@ -1,0 +1,375 @@
+//! The handle: cheap to clone, safe to share, the only way to the engine.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use fisc_core::{
+    BudgetId, BudgetView, Event, Headroom, HoldId, Level, Refusal, Resource, Terms, TimeUs,
+    Timestamp, TokenCounting, Tree,
+};
+use fisc_ledger::Journal;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::engine::{Engine, InDoubt};
+use crate::error::Error;
+
+/// How many events are kept for whoever watches; older ones are dropped, the ledger has all.
+const EVENTS_MAX: usize = 4096;
+
+/// A tree of budgets over a ledger.
+#[derive(Clone)]
+pub struct Fisc {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// One budget of a tree.
+#[derive(Clone)]
+pub struct Budget {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: BudgetId,
+}
+
+/// How one budget stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetStatus {
+    /// Its id.
+    pub id: BudgetId,
+    /// Its parent.
+    pub parent: Option<BudgetId>,
+    /// Its path, `root/team/agent`.
+    pub path: String,
+    /// What it is allowed.
+    pub terms: Terms,
+    /// When it was allocated.
+    pub allocated: Timestamp,
+    /// The earliest deadline on its path.
+    pub deadline: Option<Timestamp>,
+    /// Spent here and below.
+    pub spent: fisc_core::Amount,
+    /// Spent by its own calls.
+    pub own_spent: fisc_core::Amount,
+    /// Held here and below.
+    pub held: fisc_core::Amount,
+    /// By how much settlements ever took it over its limit.
+    pub overrun: fisc_core::Amount,
+    /// Holds open here and below.
+    pub open: u32,
+    /// Its own level of each resource, in the order of [`Resource::ALL`].
+    pub levels: [Level; Resource::COUNT],
+    /// Its own level of elapsed time.
+    pub elapsed_level: Level,
+    /// The level that binds its calls, and the path of the budget it comes from.
+    pub binding: (Level, String),
+}
+
+pub(crate) struct Shared {
+    engine: Mutex<Engine>,
+    /// Told whenever room was returned or made.
+    pub(crate) room: Notify,
+    pub(crate) clock: Arc<dyn Clock>,
+    counting: TokenCounting,
+}
+
+// === impl Fisc ===
+
+impl Fisc {
+    pub(crate) fn assemble(engine: Engine, clock: Arc<dyn Clock>, counting: TokenCounting) -> Fisc {
+        let engine = Mutex::new(engine);
+        Fisc {
+            shared: Arc::new(Shared {
+                engine,
+                room: Notify::new(),
+                clock,
+                counting,
+            }),
+        }
+    }
+
+    /// Allocates the budget of that path; every budget above it must exist, except that the
+    /// first allocation makes the root. Durable when it returns.
+    pub async fn allocate(&self, path: &str, terms: Terms) -> Result<Budget, Error> {
+        let (parent, name) = match path.rsplit_once('/') {
+            Some((parent, name)) => (Some(self.id_of(parent)?), name),
+            None => (None, path),
+        };
+        let (id, ticket) = {
+            let mut engine = self.shared.engine();
+            engine.allocate(self.now(), parent, name, terms)?
+        };
+        if let Some(ticket) = ticket {
+            ticket.durable().await?;
+        }
+        Ok(Budget {
+            shared: Arc::clone(&self.shared),
+            id,
+        })
+    }
+
+    /// Changes what a budget is allowed, even below what it has spent. Durable when it returns.
+    pub async fn set_terms(&self, id: BudgetId, terms: Terms) -> Result<(), Error> {
+        let ((), ticket) = self.shared.engine().set_terms(self.now(), id, terms)?;
+        self.shared.room.notify_waiters();
+        match ticket {
+            Some(ticket) => Ok(ticket.durable().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the budget of that path.
+    pub fn budget(&self, path: &str) -> Result<Budget, Error> {
+        let id = self.id_of(path)?;
+        Ok(Budget {
+            shared: Arc::clone(&self.shared),
+            id,
+        })
+    }
+
+    /// Returns the root, or `None` while nothing has been allocated.
+    pub fn root(&self) -> Option<Budget> {
+        let id = self.shared.engine().tree.root()?;
+        Some(Budget {
+            shared: Arc::clone(&self.shared),
+            id,
+        })
+    }
+
+    /// Returns the budget of an agent below `from`, making what is missing on the way. Where the
+    /// tree may not grow (from Red on, too deep, too wide), the nearest existing ancestor is
+    /// returned: such calls are metered there. Never waits; what it makes is written in order
+    /// before any hold that needs it.
+    pub fn resolve_agent(
+        &self,
+        from: BudgetId,
+        names: &[impl AsRef<str>],
+    ) -> Result<Budget, Error> {
+        let now = self.now();
+        let mut engine = self.shared.engine();
+        let mut id = from;
+        for name in names {
+            let name = name.as_ref();
+            id = match engine.tree.child(id, name) {
+                Some(child) => child,
+                None if engine.tree.may_grow(id) => {
+                    engine.allocate(now, Some(id), name, Terms::default())?.0
+                }
+                None => break,
+            };
+        }
+        Ok(Budget {
+            shared: Arc::clone(&self.shared),
+            id,
+        })
+    }
+
+    /// Returns how every budget stands, in the order of creation.
+    pub fn statuses(&self) -> Vec<BudgetStatus> {
+        let engine = self.shared.engine();
+        engine
+            .tree
+            .budgets()
+            .map(|view| status(&engine.tree, &view))
+            .collect()
+    }
+
+    /// Returns how one budget stands, or `None` when there is none of that id.
+    pub fn status(&self, id: BudgetId) -> Option<BudgetStatus> {
+        let engine = self.shared.engine();
+        engine
+            .tree
+            .budget(id)
+            .map(|view| status(&engine.tree, &view))
+    }
+
+    /// Returns the path of a budget.
+    pub fn path(&self, id: BudgetId) -> String {
+        self.shared.engine().tree.path(id)
+    }
+
+    /// Returns the holds in doubt: their calls were running when a process ended badly.
+    pub fn in_doubt(&self) -> Vec<InDoubt> {
+        let mut all: Vec<InDoubt> = self.shared.engine().in_doubt.values().cloned().collect();
+        all.sort_by_key(|doubt| doubt.id);
+        all
+    }
+
+    /// Ends a doubt with what the call did cost after all (nothing, when it was never billed),
+    /// as a correction. Durable when it returns.
+    pub async fn resolve_doubt(
+        &self,
+        id: HoldId,
+        actual: fisc_core::Amount,
+        reason: &str,
+    ) -> Result<InDoubt, Error> {
+        let (doubt, ticket) = self
+            .shared
+            .engine()
+            .resolve(self.now(), id, actual, reason)?;
+        self.shared.room.notify_waiters();
+        if let Some(ticket) = ticket {
+            ticket.durable().await?;
+        }
+        Ok(doubt)
+    }
+
+    /// Counts a refused call in the ledger's reports.
+    pub fn count_refusal(
+        &self,
+        budget: BudgetId,
+        operation: &str,
+        model: &str,
+        reason: &'static str,
+    ) {
+        if let Some(journal) = &self.shared.engine().journal {
+            journal.refuse(self.now(), budget, operation, model, reason);
+        }
+    }
+
+    /// Moves the levels of elapsed time, and wakes waiters whose deadline may have come.
+    pub fn tick(&self) {
+        let now = self.now();
+        let mut engine = self.shared.engine();
+        let Engine { tree, events, .. } = &mut *engine;
+        let before = events.len();
+        tree.tick(now, events);
+        let moved = events.len() > before;
+        drop(engine);
+        if moved {
+            self.shared.room.notify_waiters();
+        }
+    }
+
+    /// Takes the events since the last call, oldest first.
+    pub fn take_events(&self) -> Vec<Event> {
+        std::mem::take(&mut self.shared.engine().events)
+    }
+
+    /// Returns which tokens count as `tokens` in this tree.
+    pub fn counting(&self) -> TokenCounting {
+        self.shared.counting
+    }
+
+    /// Returns the wall-clock time by the clock of this tree.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// Returns a reading of the clock that never goes back, for durations.
+    pub fn ticks(&self) -> TimeUs {
+        self.shared.clock.ticks()
+    }
+
+    /// Returns how many holds are open.
+    pub fn open_holds(&self) -> usize {
+        self.shared.engine().tree.open_holds()
+    }
+
+    /// Says why nothing can be written, or `None` when all is well.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared
+            .engine()
+            .journal
+            .as_ref()
+            .and_then(Journal::poisoned)
+    }
+
+    /// Runs a function over the ledger's journal, if there is one.
+    pub fn with_journal<T>(&self, read: impl FnOnce(&Journal) -> T) -> Option<T> {
+        self.shared.engine().journal.as_ref().map(read)
+    }
+
+    /// Writes out everything and closes the ledger; later changes are not written any more and
+    /// fail. Holds still open stay open in the ledger, and are in doubt when it is opened again.
+    pub async fn close(self) -> Result<(), Error> {
+        let journal = self.shared.engine().journal.take();
+        let Some(journal) = journal else {
+            return Ok(());
+        };
+        let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+        match closed {
+            Ok(result) => Ok(result?),
+            Err(panicked) => Err(Error::Ledger(panicked.to_string())),
+        }
+    }
+
+    fn id_of(&self, path: &str) -> Result<BudgetId, Error> {
+        let found = self.shared.engine().tree.find(path);
+        found.ok_or_else(|| Error::UnknownPath(path.to_owned()))
+    }
+}
+
+// === impl Budget ===
+
+impl Budget {
+    /// Returns the budget's id in its tree.
+    pub fn id(&self) -> BudgetId {
+        self.id
+    }
+
+    /// Returns the budget's path.
+    pub fn path(&self) -> String {
+        self.shared.engine().tree.path(self.id)
+    }
+
+    /// Returns how much an ordinary call could hold.
+    pub fn headroom(&self) -> Headroom {
+        self.shared.engine().headroom(self.id, false)
+    }
+
+    /// Returns the level that binds its calls.
+    pub fn level(&self) -> Level {
+        self.shared.engine().tree.binding_level(self.id).0
+    }
+
+    /// Returns how the budget stands.
+    pub fn status(&self) -> BudgetStatus {
+        let engine = self.shared.engine();
+        let view = engine
+            .tree
+            .budget(self.id)
+            .expect("a handle is only made for a budget");
+        status(&engine.tree, &view)
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
+        let mut engine = self
+            .engine
+            .lock()
+            .expect("after a panic under this lock no figure can be trusted");
+        if engine.events.len() > EVENTS_MAX {
+            let surplus = engine.events.len() - EVENTS_MAX / 2;
+            engine.events.drain(..surplus);
+        }
+        engine
+    }
+
+    pub(crate) fn refused(&self, engine: &Engine, refusal: Refusal) -> Error {
+        Error::Refused {
+            path: engine.tree.path(refusal.budget()),
+            refusal,
+        }
+    }
+}
+
+fn status(tree: &Tree, view: &BudgetView<'_>) -> BudgetStatus {
+    let (level, binding, _) = tree.binding_level(view.id);
+    BudgetStatus {
+        id: view.id,
+        parent: view.parent,
+        path: tree.path(view.id),
+        terms: *view.terms,
+        allocated: view.allocated,
+        deadline: view.deadline,
+        spent: view.spent,
+        own_spent: view.own_spent,
+        held: view.held,
+        overrun: view.overrun,
+        open: view.open,
+        levels: view.levels,
+        elapsed_level: view.elapsed_level,
+        binding: (level, tree.path(binding)),
+    }
+}

@@ -1,0 +1,101 @@
+//! Opening a ledger: what it is opened with, and what a crash left behind.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fisc_core::{Thresholds, TokenCounting};
+use fisc_ledger::{Durability, Journal};
+
+use crate::clock::{Clock, SystemClock};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::handle::Fisc;
+
+/// The ledger's setting of which tokens count, as kept in the ledger.
+const COUNTING_KEY: &str = "token_counting";
+
+/// How a ledger is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// The ledger file; `None` keeps nothing beyond the process.
+    pub path: Option<PathBuf>,
+    /// When a hold or settlement counts as written.
+    pub durability: Durability,
+    /// Which tokens count as `tokens`, for the whole tree.
+    pub counting: TokenCounting,
+    /// Where levels begin.
+    pub thresholds: Thresholds,
+    /// What tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            path: None,
+            durability: Durability::Full,
+            counting: TokenCounting::default(),
+            thresholds: Thresholds::default(),
+            clock: Arc::new(SystemClock::default()),
+        }
+    }
+}
+
+impl Options {
+    /// Keeps the ledger in this file, which one process at a time may write.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Options {
+        Options {
+            path: Some(path.into()),
+            ..Options::default()
+        }
+    }
+}
+
+// === impl Fisc ===
+
+impl Fisc {
+    /// Opens a ledger and rebuilds its tree. Holds that were open when the last process ended
+    /// are in doubt: charged at the hold and listed by [`Fisc::in_doubt`].
+    pub fn open(options: Options) -> Result<Fisc, Error> {
+        let Options {
+            path,
+            durability,
+            counting,
+            thresholds,
+            clock,
+        } = options;
+        let Some(path) = path else {
+            return Ok(Fisc::assemble(Engine::new(thresholds), clock, counting));
+        };
+        let options = fisc_ledger::Options::new(path, durability, clock.now());
+        let (journal, recovered) = Journal::open(options)?;
+        keep_counting(&journal, counting)?;
+        let engine = Engine::recover(thresholds, journal, recovered, clock.now())?;
+        Ok(Fisc::assemble(engine, clock, counting))
+    }
+
+    /// Makes a tree that lives as long as the process, with default settings.
+    pub fn in_memory() -> Fisc {
+        let options = Options::default();
+        Fisc::assemble(
+            Engine::new(options.thresholds),
+            options.clock,
+            options.counting,
+        )
+    }
+}
+
+/// One ledger counts tokens in one way: amounts of different countings do not add up.
+fn keep_counting(journal: &Journal, counting: TokenCounting) -> Result<(), Error> {
+    match journal.meta(COUNTING_KEY) {
+        Some(kept) if kept != counting.name() => Err(Error::OtherCounting {
+            kept,
+            asked: counting.name(),
+        }),
+        Some(_) => Ok(()),
+        None => Ok(journal.set_meta(COUNTING_KEY, counting.name()).wait()?),
+    }
+}
