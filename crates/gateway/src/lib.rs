@@ -1,2 +1,22 @@
-//! Placeholder.
+//! The metering gateway: identify, read, authorize, forward, meter, settle.
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod body;
+pub mod config;
+mod gateway;
+mod policy;
+mod proxy;
+mod refusal;
+mod routes;
+mod secret;
+mod server;
+mod state;
+mod upstream;
+
+pub use gateway::{Counts, Gateway, Parts};
+pub use policy::{OnDisconnect, Policy, UnknownPrice};
+pub use proxy::identify::{Keyring, VirtualKey};
+pub use routes::Provider;
+pub use secret::{Secret, SecretHash, WeakSecret};
+pub use upstream::{Credential, Upstream, UpstreamError};

@@ -1,2 +1,36 @@
-//! Placeholder.
+//! The durable journal of a budget: what the engine did, kept so that no crash loses it.
+//!
+//! One SQLite file holds one tree of budgets. A single writer thread owns the only writing
+//! connection and commits whatever is queued in one transaction ([group commit]), then answers
+//! every caller at once. Entries are append-only and chained by hash; balances, open holds and
+//! roll-ups are updated in the same transaction, so opening a journal reads budgets and open
+//! holds, never its history.
+//!
+//! This crate decides nothing about budgets: it books what the engine already applied, in the
+//! engine's order, and refuses entries that cannot follow from those before. It reads no clock
+//! and knows no prices.
+//!
+//! [group commit]: Journal::append
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod chain;
+mod counters;
+mod entry;
+mod error;
+mod journal;
+mod lock;
+mod reader;
+mod recovery;
+mod row;
+mod schema;
+mod verify;
+
+pub use chain::Hash;
+pub use counters::Totals;
+pub use entry::{CallLabel, Entry, Facts, Kind, Outcome};
+pub use error::{Error, Poisoned, VerifyError};
+pub use journal::{Durability, Journal, Options, Ticket};
+pub use reader::{EntryRow, Filter, GroupBy, Reader, RefusalRow, RollupRow, Snapshot};
+pub use recovery::{BudgetRow, DoubtfulHold, OpenHold, Recovered};
+pub use verify::{Verified, verify, verify_on};

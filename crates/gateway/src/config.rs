@@ -1,0 +1,211 @@
+//! The configuration of `serve`, `fisc.toml`, as it is written.
+//!
+//! [`load`] reads a file into [`Settings`], which everything past this module works with. The
+//! types of this file are only the shape of the text: every value keeps its place, so that what
+//! [`settings`] finds wrong points at line and column. Secrets never stand in the file itself;
+//! it names variables and files that hold them, or hashes.
+
+pub mod amounts;
+mod error;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+pub use self::error::ConfigError;
+use self::error::Source;
+pub use self::settings::{BudgetSettings, Settings};
+
+/// Looks an environment variable up.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A text and where it stands.
+type Text = Spanned<String>;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    listen: Option<Text>,
+    #[serde(default)]
+    hosts: Vec<Text>,
+    #[serde(default)]
+    durability: DurabilityConfig,
+    hold: Option<Text>,
+    call_time: Option<Text>,
+    #[serde(default)]
+    on_disconnect: OnDisconnectConfig,
+    #[serde(default)]
+    unknown_price: Option<Spanned<UnknownPriceConfig>>,
+    estimate: Option<EstimateConfig>,
+    ledger: Option<LedgerConfig>,
+    #[serde(default)]
+    upstream: UpstreamsConfig,
+    #[serde(default)]
+    budget: BTreeMap<Text, BudgetConfig>,
+    #[serde(default)]
+    key: Vec<KeyConfig>,
+    prices: Option<PricesConfig>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DurabilityConfig {
+    #[default]
+    Full,
+    Process,
+    Async,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnDisconnectConfig {
+    #[default]
+    Drain,
+    Cancel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum UnknownPriceConfig {
+    Deny,
+    Estimate,
+    Free,
+}
+
+/// Dollars per million tokens.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EstimateConfig {
+    input: Text,
+    output: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LedgerConfig {
+    path: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PricesConfig {
+    overlay: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpstreamsConfig {
+    openai: Option<UpstreamConfig>,
+    anthropic: Option<UpstreamConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpstreamConfig {
+    url: Text,
+    key_env: Option<Text>,
+    key_file: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    auth: AuthConfig,
+    cap_field: Option<CapFieldConfig>,
+    #[serde(default = "yes")]
+    include_usage: bool,
+}
+
+/// Which header the provider's key goes in.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum AuthConfig {
+    /// The one that the provider's API keys go in.
+    #[default]
+    ApiKey,
+    /// `Authorization: Bearer`.
+    Bearer,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CapFieldConfig {
+    MaxTokens,
+    MaxCompletionTokens,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BudgetConfig {
+    cost: Option<Text>,
+    tokens: Option<Text>,
+    time: Option<Text>,
+    active_time: Option<Text>,
+    reserve: Option<Text>,
+    per_call: Option<AmountsConfig>,
+    #[serde(default)]
+    share: Option<Spanned<ShareConfig>>,
+    guarantee: Option<AmountsConfig>,
+    #[serde(default)]
+    children: BTreeMap<Text, BudgetConfig>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ShareConfig {
+    /// The limit is carved out of the parent's.
+    Static,
+    /// The parent's budget is shared; the limit is a cap.
+    Pool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AmountsConfig {
+    cost: Option<Text>,
+    tokens: Option<Text>,
+    active_time: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyConfig {
+    name: Text,
+    budget: Text,
+    secret_hash: Option<Text>,
+    secret_env: Option<Text>,
+}
+
+/// Reads a configuration file and everything that it names. Relative paths in it start at the
+/// file's own directory.
+///
+/// # Errors
+/// When the file cannot be read or used; the error says where and how to mend it.
+pub fn load(path: &Path, environment: Environment<'_>) -> Result<Settings, ConfigError> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::of_file(&file, format!("cannot be read: {error}")))?;
+    parse(&file, &text, path.parent().unwrap_or(Path::new("")), environment)
+}
+
+/// Reads a configuration's text. `file` names it in errors, relative paths start at `directory`.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(
+    file: &str,
+    text: &str,
+    directory: &Path,
+    environment: Environment<'_>,
+) -> Result<Settings, ConfigError> {
+    let source = Source { file, text };
+    let config: Config = toml::from_str(text).map_err(|error| source.toml(&error))?;
+    settings::resolve(config, source, directory, environment)
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! The upstreams as configured, with their credentials read from variables and files.
+
+use super::Context;
+use crate::config::{
+    AuthConfig, CapFieldConfig, ConfigError, UpstreamConfig, UpstreamsConfig,
+};
+use crate::routes::Provider;
+use crate::secret::Secret;
+use crate::upstream::{Credential, Upstream, UpstreamError};
+
+use fisc_llm::CapField;
+
+/// Resolves the upstreams; at least one is needed.
+pub(super) fn resolve(
+    context: &Context<'_>,
+    config: &UpstreamsConfig,
+) -> Result<Vec<Upstream>, ConfigError> {
+    let mut upstreams = Vec::with_capacity(2);
+    let configured =
+        [(Provider::OpenAi, &config.openai), (Provider::Anthropic, &config.anthropic)];
+    for (provider, config) in configured {
+        if let Some(config) = config {
+            upstreams.push(upstream(context, provider, config)?);
+        }
+    }
+    if upstreams.is_empty() {
+        let error = context.missing("no upstream, so no call could go anywhere");
+        return Err(error.with_hint("add [upstream.openai] with url = \"https://api.openai.com\""));
+    }
+    Ok(upstreams)
+}
+
+fn upstream(
+    context: &Context<'_>,
+    provider: Provider,
+    config: &UpstreamConfig,
+) -> Result<Upstream, ConfigError> {
+    let credential = match (key(context, config)?, config.auth) {
+        (Some(key), AuthConfig::ApiKey) => Credential::ApiKey(key),
+        (Some(key), AuthConfig::Bearer) => Credential::Bearer(key),
+        (None, _) => Credential::Nothing,
+    };
+    let upstream = Upstream::new(provider, config.url.get_ref(), &credential);
+    let upstream = upstream.map_err(|why| {
+        // A URL with a password in it is not shown.
+        let span = config.url.span();
+        let hidden = why == UpstreamError::UserInfo;
+        context.error(if hidden { span.start..span.start } else { span }, why.to_string())
+    })?;
+    let upstream = upstream.with_include_usage(config.include_usage);
+    Ok(match config.cap_field {
+        None => upstream,
+        Some(CapFieldConfig::MaxTokens) => upstream.with_cap_field(CapField::MaxTokens),
+        Some(CapFieldConfig::MaxCompletionTokens) => {
+            upstream.with_cap_field(CapField::MaxCompletionTokens)
+        }
+    })
+}
+
+fn key(context: &Context<'_>, config: &UpstreamConfig) -> Result<Option<Secret>, ConfigError> {
+    match (&config.key_env, &config.key_file) {
+        (None, None) => Ok(None),
+        (Some(name), None) => context.variable(name).map(|key| Some(Secret::new(key))),
+        (None, Some(path)) => {
+            let file = context.directory.join(path.get_ref());
+            let text = std::fs::read_to_string(file).map_err(|why| {
+                context.error(path.span(), format!("the key file cannot be read: {why}"))
+            })?;
+            match text.trim() {
+                "" => Err(context.error(path.span(), "the key file is empty")),
+                key => Ok(Some(Secret::new(key))),
+            }
+        }
+        (Some(_), Some(path)) => {
+            Err(context.error(path.span(), "both key_env and key_file; leave one out"))
+        }
+    }
+}

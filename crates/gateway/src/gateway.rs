@@ -1,0 +1,117 @@
+//! A gateway: built of settings, run in the background, watched and stopped by its owner.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fisc::Fisc;
+use fisc_llm::{Accuracy, PriceBook};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::policy::Policy;
+use crate::proxy::identify::{Callers, Hosts, Keyring};
+use crate::server::Server;
+use crate::state::State;
+use crate::upstream::{Upstream, client};
+
+/// How often the levels of elapsed time are looked at.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What a gateway is built of.
+pub struct Parts {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Names, besides loopback's, under which requests may come.
+    pub hosts: Vec<String>,
+    /// Who may call.
+    pub keyring: Keyring,
+    /// Where calls go, at most one for each provider.
+    pub upstreams: Vec<Upstream>,
+    /// What models cost.
+    pub prices: PriceBook,
+    /// What the owner decided about calls.
+    pub policy: Policy,
+}
+
+/// A running gateway. Dropping it stops it at once; [`Gateway::shutdown`] drains it.
+pub struct Gateway {
+    state: Arc<State>,
+    server: Server,
+    ticker: JoinHandle<()>,
+}
+
+/// How much passed through a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Calls that were admitted.
+    pub admitted: u64,
+    /// Calls that were refused for good.
+    pub refused: u64,
+    /// Calls that were refused for good since the last one that was admitted.
+    pub refused_in_a_row: u64,
+    /// Calls that wait for room now.
+    pub waiting: u32,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Starts serving the budgets of `fisc`.
+    pub async fn start(parts: Parts, fisc: Fisc) -> io::Result<Gateway> {
+        let listener = TcpListener::bind(parts.listen).await?;
+        let hosts = Hosts::new(listener.local_addr()?.port(), parts.hosts);
+        let callers = Callers::new(parts.keyring, hosts);
+        let Parts { upstreams, prices, policy, .. } = parts;
+        let state = State::new(fisc.clone(), callers, upstreams, client(), prices, policy);
+        let state = Arc::new(state);
+        let server = Server::start(listener, Arc::clone(&state))?;
+        let ticker = tokio::spawn(async move {
+            let mut interval = tokio::time::interval(TICK);
+            loop {
+                interval.tick().await;
+                fisc.tick();
+            }
+        });
+        Ok(Gateway { state, server, ticker })
+    }
+
+    /// Returns the address it listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    /// Returns how much passed so far.
+    pub fn counts(&self) -> Counts {
+        let traffic = &self.state.traffic;
+        Counts {
+            admitted: traffic.admitted.load(Ordering::Relaxed),
+            refused: traffic.refused.load(Ordering::Relaxed),
+            refused_in_a_row: traffic.refused_in_a_row.load(Ordering::Relaxed),
+            waiting: traffic.waiting.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns how well input was estimated before calls.
+    pub fn accuracy(&self) -> Accuracy {
+        self.state.learned().accuracy()
+    }
+
+    /// Stops accepting, lets running requests finish for `grace`, then ends them; waits until
+    /// every hold has ended or `grace` has passed again.
+    pub async fn shutdown(self, grace: Duration) {
+        let Gateway { state, server, ticker } = self;
+        server.shutdown(grace).await;
+        let drained = async {
+            while state.fisc.open_holds() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(grace, drained).await.is_err() {
+            tracing::warn!(holds = state.fisc.open_holds(), "holds are left open");
+        }
+        ticker.abort();
+    }
+}

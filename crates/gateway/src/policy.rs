@@ -1,0 +1,59 @@
+//! What the owner decided about calls, beyond limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fisc_llm::ModelPrice;
+
+/// What happens to a call whose client went away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDisconnect {
+    /// Its answer is read to the end, so that the charge is what the provider reports.
+    #[default]
+    Drain,
+    /// It is cancelled upstream, and charged an estimate that is never below what was relayed.
+    Cancel,
+}
+
+/// What happens to a model that nobody priced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnknownPrice {
+    /// Refused where cost is limited; elsewhere its cost is recorded as unknown.
+    Deny,
+    /// Charged at this ceiling, and marked as an estimate.
+    Estimate(Arc<ModelPrice>),
+    /// Charged nothing.
+    Free,
+}
+
+/// What the owner decided about calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How long a call may wait for room, at most a minute: no byte is sent meanwhile.
+    pub patience: Duration,
+    /// The longest a single call may run; held as active time.
+    pub call_time: Duration,
+    /// The smallest output cap that is still worth a call, in tokens.
+    pub output_floor: u64,
+    /// What happens to a call whose client went away.
+    pub on_disconnect: OnDisconnect,
+    /// What happens to a model that nobody priced.
+    pub unknown_price: UnknownPrice,
+}
+
+/// The longest that a call waits silently, whatever the owner says: clients time out.
+pub(crate) const PATIENCE_MAX: Duration = Duration::from_secs(60);
+
+// === impl Policy ===
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            patience: PATIENCE_MAX,
+            call_time: Duration::from_secs(600),
+            output_floor: 64,
+            on_disconnect: OnDisconnect::default(),
+            unknown_price: UnknownPrice::Deny,
+        }
+    }
+}

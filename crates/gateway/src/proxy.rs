@@ -1,0 +1,319 @@
+//! The life of a request: identify → read → authorize → forward → meter → settle.
+//!
+//! One file each, in that order; this one only leads from one to the next. From the hold on, a
+//! request runs in a task of its own: the server drops the future of a request whose client
+//! leaves, and what the provider bills must not be dropped with it.
+
+pub(crate) mod authorize;
+pub(crate) mod forward;
+pub(crate) mod identify;
+pub(crate) mod meter;
+pub(crate) mod read;
+pub(crate) mod settle;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fisc::{Hold, Outcome};
+use fisc_core::{Money, TimeUs, Tokens};
+use fisc_llm::{CapField, Edits, RequestFacts, StreamMeter, Wire, read_response};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_LENGTH;
+use hyper::http::{request, response};
+use hyper::{HeaderMap, Request, Response};
+use tokio::sync::oneshot;
+
+use self::authorize::Asked;
+use self::forward::{ForwardError, forward, is_encoded, is_event_stream};
+use self::identify::Identity;
+use self::meter::{MeteredBody, Whole, read_whole};
+use self::read::ReadError;
+use self::settle::Call;
+use crate::body::AnswerBody;
+use crate::policy::OnDisconnect;
+use crate::refusal::{BudgetHeaders, Refusal, RefusalKind};
+use crate::routes::{Provider, Route, RouteKind, caller_provider, route};
+use crate::state::State;
+use crate::upstream::{self, Upstream};
+
+/// An answer to a client.
+type Answer = Response<AnswerBody>;
+
+/// Serves one request.
+pub(crate) async fn serve(
+    state: Arc<State>,
+    request: Request<Incoming>,
+) -> Result<Answer, Infallible> {
+    let (head, body) = request.into_parts();
+    let provider = caller_provider(head.uri.path(), &head.headers);
+    let answer = match state.callers.identify(&head.uri, &head.headers) {
+        Ok(identity) => route_request(&state, &head, body, identity).await,
+        Err(error) => Err((provider, Refusal::from(error))),
+    };
+    Ok(answer.unwrap_or_else(|(provider, refusal)| {
+        tracing::info!(reason = refusal.code(), "refused");
+        refusal.into_response(provider, &request_id(&state)).map(AnswerBody::from)
+    }))
+}
+
+async fn route_request(
+    state: &Arc<State>,
+    head: &request::Parts,
+    body: Incoming,
+    identity: Identity,
+) -> Result<Answer, (Provider, Refusal)> {
+    let query = identity.query.as_deref();
+    let route = route(&head.method, &identity.rest, query, &head.headers);
+    let provider = route.provider;
+    let with_provider = |refusal| (provider, refusal);
+    match route.kind {
+        RouteKind::Probe => Ok(Response::new(AnswerBody::from(Bytes::new()))),
+        RouteKind::Unmetered | RouteKind::Ambiguous => {
+            Err(with_provider(authorize::unmetered(state, &identity, &identity.rest)))
+        }
+        RouteKind::Free => {
+            let upstream = upstream_of(state, provider).map_err(with_provider)?;
+            relay(state, upstream, head, &route, body).await.map_err(with_provider)
+        }
+        RouteKind::Metered(wire) => {
+            let upstream = upstream_of(state, provider).map_err(with_provider)?;
+            let body = read::read(&head.headers, body).await.map_err(Refusal::from);
+            let body = body.map_err(with_provider)?;
+            let request = Metered { state, identity: &identity, upstream, head, route: &route };
+            request.serve(wire, body).await.map_err(with_provider)
+        }
+    }
+}
+
+/// Passes a request that costs nothing.
+async fn relay(
+    state: &State,
+    upstream: &Upstream,
+    head: &request::Parts,
+    route: &Route,
+    body: Incoming,
+) -> Result<Answer, Refusal> {
+    let body = read::read(&head.headers, body).await?;
+    let path = &route.upstream_path;
+    let answer = forward(state, upstream, &head.method, path, &head.headers, body).await?;
+    let (mut parts, incoming) = answer.into_parts();
+    upstream::headers::to_client(&mut parts.headers);
+    Ok(Response::from_parts(parts, AnswerBody::Relayed(incoming)))
+}
+
+/// A request that costs something.
+struct Metered<'a> {
+    state: &'a Arc<State>,
+    identity: &'a Identity,
+    upstream: &'a Upstream,
+    head: &'a request::Parts,
+    route: &'a Route,
+}
+
+/// A call with all that it takes to make it, on its own feet.
+struct Outgoing {
+    state: Arc<State>,
+    upstream: Upstream,
+    head: request::Parts,
+    path: String,
+    body: Bytes,
+    strip_usage: bool,
+    call: Call,
+}
+
+// === impl Metered ===
+
+impl Metered<'_> {
+    async fn serve(&self, wire: Wire, body: Bytes) -> Result<Answer, Refusal> {
+        let facts = RequestFacts::read(wire, &body).map_err(|error| {
+            Refusal::new(RefusalKind::BadRequest).with_detail(error.to_string())
+        })?;
+        let authorized = authorize::authorize(self.state, self.identity, self.upstream, &facts);
+        let (hold, asked) = authorized.await?;
+        let (body, strip_usage) = self.edit(&facts, &body, &asked);
+        let outgoing = self.outgoing(body, strip_usage, hold, asked);
+        let (answer, answered) = oneshot::channel();
+        tokio::spawn(outgoing.run(answer));
+        match answered.await {
+            Ok(answer) => answer,
+            Err(_) => Err(Refusal::new(RefusalKind::StoreUnavailable)),
+        }
+    }
+
+    /// Edits the body where a cap or the wish for usage has to be in it; else it is untouched.
+    fn edit(&self, facts: &RequestFacts<'_>, body: &Bytes, asked: &Asked) -> (Bytes, bool) {
+        let asks = facts.include_usage == Some(true);
+        let streams = facts.wire == Wire::OpenAiChat && facts.stream;
+        let include_usage = streams && !asks && self.upstream.include_usage();
+        if asked.written_cap.is_none() && !include_usage {
+            return (body.clone(), false);
+        }
+        let edits = Edits {
+            output_cap: asked.written_cap,
+            cap_field: cap_field(self.upstream),
+            include_usage,
+            model: None,
+        };
+        (Bytes::from(facts.edit(body, &edits)), include_usage)
+    }
+
+    fn outgoing(&self, body: Bytes, strip_usage: bool, hold: Hold, asked: Asked) -> Outgoing {
+        Outgoing {
+            state: Arc::clone(self.state),
+            upstream: self.upstream.clone(),
+            head: self.head.clone(),
+            path: self.route.upstream_path.clone(),
+            body,
+            strip_usage,
+            call: Call::begin(Arc::clone(self.state), hold, asked),
+        }
+    }
+}
+
+// === impl Outgoing ===
+
+impl Outgoing {
+    /// Makes the call and hands over its answer. When nobody takes it any more, what is left of
+    /// a stream is metered by the drop of its body.
+    async fn run(self, mut answer: oneshot::Sender<Result<Answer, Refusal>>) {
+        let may_cancel = self.call.on_disconnect() == OnDisconnect::Cancel;
+        let response = tokio::select! {
+            response = self.make() => response,
+            () = answer.closed(), if may_cancel => return,
+        };
+        // A client that left drops its receiver, and with it the body, which settles itself.
+        let _ = answer.send(response);
+    }
+
+    async fn make(self) -> Result<Answer, Refusal> {
+        let Outgoing { state, upstream, head, path, body, strip_usage, call } = self;
+        let sent = forward(&state, &upstream, &head.method, &path, &head.headers, body);
+        let sent = match tokio::time::timeout(call.time_left(), sent).await {
+            Ok(sent) => sent,
+            Err(_) => {
+                call.settle(&meter::unread(), Outcome::TimedOut).await;
+                return Err(Refusal::new(RefusalKind::UpstreamTimeout));
+            }
+        };
+        let answer = match sent {
+            Ok(answer) => answer,
+            Err(error @ (ForwardError::Unreachable(_) | ForwardError::BadUri)) => {
+                call.void("not sent");
+                return Err(error.into());
+            }
+            Err(error @ ForwardError::Broken(_)) => {
+                call.settle(&meter::unread(), Outcome::Broken).await;
+                return Err(error.into());
+            }
+        };
+        let (mut parts, incoming) = answer.into_parts();
+        upstream::headers::to_client(&mut parts.headers);
+        budget_headers(&state, &call, &mut parts.headers);
+        if parts.status.is_success() && is_event_stream(&parts.headers) {
+            parts.headers.remove(CONTENT_LENGTH);
+            let meter = StreamMeter::new(call.asked().wire, strip_usage);
+            let body = MeteredBody::new(incoming, meter, call);
+            return Ok(Response::from_parts(parts, AnswerBody::Metered(Box::new(body))));
+        }
+        answer_whole(parts, incoming, call).await
+    }
+}
+
+/// Reads an answer that is no stream, settles by it, then hands it over.
+async fn answer_whole(
+    parts: response::Parts,
+    incoming: Incoming,
+    call: Call,
+) -> Result<Answer, Refusal> {
+    match read_whole(incoming, call.time_left()).await {
+        Whole::Read(body) => {
+            if !parts.status.is_success() {
+                call.fail().await;
+            } else if is_encoded(&parts.headers) {
+                call.settle(&meter::unread(), Outcome::Completed).await;
+            } else {
+                let reported = read_response(call.asked().wire, &body);
+                call.settle(&reported, Outcome::Completed).await;
+            }
+            Ok(Response::from_parts(parts, AnswerBody::from(body)))
+        }
+        Whole::TooLarge => {
+            call.settle(&meter::unread(), Outcome::Cut).await;
+            Err(Refusal::new(RefusalKind::UpstreamUnreachable)
+                .with_detail("the answer is too large to be metered"))
+        }
+        Whole::Broken(outcome) => {
+            call.settle(&meter::unread(), outcome).await;
+            let kind = match outcome {
+                Outcome::TimedOut => RefusalKind::UpstreamTimeout,
+                _ => RefusalKind::UpstreamUnreachable,
+            };
+            Err(Refusal::new(kind).with_detail("the answer broke off"))
+        }
+    }
+}
+
+fn upstream_of(state: &State, provider: Provider) -> Result<&Upstream, Refusal> {
+    state.upstream(provider).ok_or_else(|| {
+        let detail = format!("no upstream is configured for {provider}");
+        Refusal::new(RefusalKind::UpstreamUnreachable).with_detail(detail)
+    })
+}
+
+fn cap_field(upstream: &Upstream) -> CapField {
+    match (upstream.provider(), upstream.cap_field()) {
+        (Provider::Anthropic, _) => CapField::MaxTokens,
+        (Provider::OpenAi, field) => field,
+    }
+}
+
+/// Tells the caller's code where its budget stands.
+fn budget_headers(state: &State, call: &Call, headers: &mut HeaderMap) {
+    let Some(standing) = state.fisc.standing(call.budget()) else { return };
+    let limited = |units: i64| (units < i64::MAX).then_some(units);
+    let free = standing.room.now;
+    let active = limited(free.time().0);
+    let left = standing.room.deadline.map(|deadline| deadline.since(state.fisc.now()).0);
+    let time = active.into_iter().chain(left).min();
+    let own = call.asked().within_root(&standing.binding);
+    let headers_of = BudgetHeaders {
+        budget: own.then_some(standing.binding),
+        level: standing.level,
+        cost_free: limited(free.cost().nanos()).map(Money::from_nanos),
+        tokens_free: limited(free.tokens().0).map(Tokens),
+        time_free: time.map(TimeUs),
+        cost: None,
+    };
+    headers_of.write(headers);
+}
+
+/// An id for an answer of our own.
+fn request_id(state: &State) -> String {
+    format!("fisc-{:x}", state.fisc.now().0)
+}
+
+// === conversions ===
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Refusal {
+        Refusal::new(match error {
+            ReadError::TooLarge => RefusalKind::TooLarge,
+            ReadError::Encoded => RefusalKind::ContentEncoding,
+            ReadError::TooSlow => RefusalKind::SlowBody,
+            ReadError::Gone => RefusalKind::BadRequest,
+        })
+    }
+}
+
+impl From<ForwardError> for Refusal {
+    fn from(error: ForwardError) -> Refusal {
+        match error {
+            ForwardError::BadUri => Refusal::new(RefusalKind::BadRequest)
+                .with_detail("the path cannot be in a URL"),
+            ForwardError::Unreachable(why) | ForwardError::Broken(why) => {
+                Refusal::new(RefusalKind::UpstreamUnreachable).with_detail(why)
+            }
+        }
+    }
+}

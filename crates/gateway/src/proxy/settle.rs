@@ -1,0 +1,283 @@
+//! Settle: what a call is charged, exactly once, and what it teaches.
+//!
+//! A [`Call`] owns its hold. Settling applies the charge to the books at once and returns a
+//! future that waits until it is written, so that whoever stops waiting loses nothing. A call
+//! that is dropped unsettled is charged its hold, by the hold itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fisc::{CallLabel, Charge, Facts, Hold, Outcome};
+use fisc_core::{Amount, BudgetId, Money, TimeUs, TokenClass, Tokens, Usage};
+use fisc_llm::{Progress, Reported, Wire};
+
+use crate::policy::OnDisconnect;
+use crate::proxy::authorize::{Asked, Pricing};
+use crate::state::State;
+
+/// How long before its hold of active time is used up a call is ended, so that the end itself
+/// still fits.
+const END_MARGIN: Duration = Duration::from_millis(20);
+
+/// More bytes than any tokenizer packs into a token on average: fewer tokens than this for the
+/// text that was seen are no report.
+const BYTES_PER_TOKEN_MAX: u64 = 24;
+
+/// How many bytes of text a token usually stands for; only for what levels show meanwhile.
+const BYTES_PER_TOKEN_USUAL: u64 = 4;
+
+/// How much a stream puts out before it is counted anew.
+const METER_BYTES: u64 = 1024;
+
+/// Texts shorter than this prove nothing about a report.
+const PROOF_BYTES_MIN: u64 = 512;
+
+/// How many output tokens a stream that outgrows its hold is granted at a time.
+const EXTENSION_TOKENS: u64 = 256;
+
+/// How much active time a call that runs on is granted at a time.
+const EXTENSION_TIME: TimeUs = TimeUs(1_000_000);
+
+/// How the wires say that an answer ended at its cap.
+const CUT_REASONS: [&str; 2] = ["length", "max_tokens"];
+
+/// Above this no report is believed: a call's charge is then its hold, and an estimate.
+const USAGE_MAX: u64 = 100_000_000;
+
+/// One attempt that is under way.
+pub(crate) struct Call {
+    state: Arc<State>,
+    hold: Hold,
+    asked: Asked,
+    /// The output tokens that the hold covers, all choices together.
+    covered: u64,
+    /// What its stream has put out so far.
+    put_out: Progress,
+    /// How much of it was counted as spent.
+    metered_bytes: u64,
+}
+
+// === impl Call ===
+
+impl Call {
+    /// Marks the call as begun: from here on the provider may bill it.
+    pub(crate) fn begin(state: Arc<State>, mut hold: Hold, asked: Asked) -> Call {
+        hold.begin();
+        let covered = asked.output_cap.saturating_mul(asked.choices);
+        Call { state, hold, asked, covered, put_out: Progress::default(), metered_bytes: 0 }
+    }
+
+    /// Returns what was asked for.
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// Returns the id of the budget that pays.
+    pub(crate) fn budget(&self) -> BudgetId {
+        self.hold.budget()
+    }
+
+    /// Returns what is done when the client goes away.
+    pub(crate) fn on_disconnect(&self) -> OnDisconnect {
+        self.state.policy.on_disconnect
+    }
+
+    /// Returns how long the call may still run.
+    pub(crate) fn time_left(&self) -> Duration {
+        let held = self.hold.amount().time().0.saturating_sub(self.hold.running().0);
+        let held = Duration::from_micros(held.max(0).unsigned_abs()).saturating_sub(END_MARGIN);
+        match self.asked.deadline {
+            Some(deadline) => {
+                let left = deadline.since(self.state.fisc.now()).0;
+                held.min(Duration::from_micros(left.unsigned_abs()))
+            }
+            None => held,
+        }
+    }
+
+    /// Counts what a chunk of its stream added, and says whether the stream has certainly put out
+    /// more than its hold covers: its provider does not honour the cap.
+    pub(crate) fn outgrown(&mut self, added: Progress) -> bool {
+        self.put_out.output_bytes += added.output_bytes;
+        self.put_out.output_events += added.output_events;
+        if self.put_out.output_bytes - self.metered_bytes >= METER_BYTES {
+            self.metered_bytes = self.put_out.output_bytes;
+            self.meter();
+        }
+        let least = self.least_output(self.put_out.output_bytes, self.put_out.output_events);
+        least > self.covered
+    }
+
+    /// Counts what the stream has put out so far as spent, so that levels move while it runs. An
+    /// estimate that the settlement replaces.
+    fn meter(&self) {
+        let output = (self.put_out.output_bytes / BYTES_PER_TOKEN_USUAL).min(self.covered);
+        let usage = Usage::default().with(TokenClass::Output, output);
+        let tokens = usage.count(self.state.fisc.counting());
+        let time = self.hold.running();
+        let cost = self.asked.pricing.charge(&usage, None, time).unwrap_or(Money::ZERO);
+        self.hold.meter(Amount::new(tokens, cost, time));
+    }
+
+    /// Tries to hold more output for a stream that has outgrown its hold.
+    pub(crate) async fn extend_output(mut self) -> (Call, bool) {
+        let usage = Usage::default().with(TokenClass::Output, EXTENSION_TOKENS);
+        let tokens = usage.count(self.state.fisc.counting());
+        let cost = self.asked.pricing.charge(&usage, None, TimeUs(0)).unwrap_or(Money::ZERO);
+        let granted = self.hold.extend(Amount::new(tokens, cost, TimeUs(0))).await.is_ok();
+        if granted {
+            self.covered += EXTENSION_TOKENS;
+        }
+        (self, granted)
+    }
+
+    /// Tries to hold more active time for a call that runs longer than was held, up to the time
+    /// that any call may take.
+    pub(crate) async fn extend_time(mut self) -> (Call, bool) {
+        let held = self.hold.amount().time().0;
+        let most = i64::try_from(self.state.policy.call_time.as_micros()).unwrap_or(i64::MAX);
+        let slice = EXTENSION_TIME.0.min(most.saturating_sub(held));
+        let over = self.asked.deadline.is_some_and(|deadline| self.state.fisc.now() >= deadline);
+        if slice <= 0 || over {
+            return (self, false);
+        }
+        let cost = self.asked.pricing.charge(&Usage::default(), None, TimeUs(held + slice));
+        let paid = self.asked.pricing.charge(&Usage::default(), None, TimeUs(held));
+        let cost = cost.zip(paid).map_or(Money::ZERO, |(after, before)| {
+            Money::from_nanos(after.nanos().saturating_sub(before.nanos()))
+        });
+        let by = Amount::new(Tokens(0), cost, TimeUs(slice));
+        let granted = self.hold.extend(by).await.is_ok();
+        (self, granted)
+    }
+
+    /// Charges what the call did cost and learns from it. Applied when this returns; the
+    /// returned future waits until it is written.
+    pub(crate) fn settle(
+        self,
+        reported: &Reported,
+        outcome: Outcome,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (usage, estimated) = self.usage(reported);
+        let charge = self.charge(usage, estimated, outcome, reported);
+        if !estimated {
+            let cut = reported.finish.as_deref().is_some_and(|why| CUT_REASONS.contains(&why));
+            self.asked.teach(&mut self.state.learned(), &usage, self.hold.running(), cut);
+        }
+        self.finish(charge)
+    }
+
+    /// Ends a call that the provider refused or failed before it generated anything: nothing is
+    /// charged but the time.
+    pub(crate) fn fail(self) -> impl Future<Output = ()> + Send + use<> {
+        let reported = Reported::default();
+        let mut charge = self.charge(Usage::default(), false, Outcome::UpstreamError, &reported);
+        charge.amount = Amount::new(Tokens(0), Money::ZERO, charge.amount.time());
+        self.finish(charge)
+    }
+
+    /// Ends a call of which certainly no byte was sent.
+    pub(crate) fn void(self, reason: &str) {
+        let Call { hold, .. } = self;
+        if let Err(error) = hold.void(reason) {
+            tracing::error!(%error, "a hold could not be voided");
+        }
+    }
+
+    fn finish(self, charge: Charge) -> impl Future<Output = ()> + Send + use<> {
+        let settled = self.hold.settle(charge);
+        async move {
+            let written = match settled {
+                Ok(settled) => settled.durable().await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = written {
+                tracing::error!(%error, "a settlement is not written");
+            }
+        }
+    }
+
+    fn charge(
+        &self,
+        usage: Usage,
+        estimated: bool,
+        outcome: Outcome,
+        reported: &Reported,
+    ) -> Charge {
+        let duration = self.hold.running();
+        let tier = reported.service_tier.as_deref().or(self.asked.service_tier.as_deref());
+        let cost = self.asked.pricing.charge(&usage, tier, duration);
+        let tokens = usage.count(self.state.fisc.counting());
+        let amount = match cost {
+            Some(cost) => Amount::new(tokens, cost, duration),
+            // Out of range: what was held is the best that is known.
+            None => Amount::new(tokens, self.hold.amount().cost(), duration),
+        };
+        let call = CallLabel {
+            model: match &reported.model {
+                Some(model) => model.as_str().into(),
+                None => self.hold.call().model.clone(),
+            },
+            ..self.hold.call().clone()
+        };
+        let estimated = estimated || cost.is_none() || self.asked.pricing.is_estimate();
+        let tags = self.asked.tags.clone();
+        let facts = Facts { call, usage, estimated, outcome, duration, tags };
+        Charge { amount, facts: Box::new(facts) }
+    }
+
+    /// Decides what was used: the report where it is whole and can be, else an estimate that is
+    /// never below what was seen.
+    fn usage(&self, reported: &Reported) -> (Usage, bool) {
+        let mut usage = reported.usage.unwrap_or_default();
+        let believable = usage.input() <= USAGE_MAX && usage.output() <= USAGE_MAX;
+        let proven = reported.output_bytes / BYTES_PER_TOKEN_MAX;
+        let enough = reported.output_bytes < PROOF_BYTES_MIN || usage.output() >= proven;
+        if reported.complete && believable && enough {
+            return (usage, false);
+        }
+        if !reported.input_seen || !believable {
+            usage = Usage::default().with(TokenClass::UncachedInput, self.asked.input.tokens);
+        }
+        // Nothing seen of an answer that was not streamed says nothing about its length.
+        let unseen = !self.asked.stream && reported.output_bytes == 0;
+        let most = if unseen {
+            self.covered
+        } else {
+            let least = self.least_output(reported.output_bytes, reported.output_events);
+            reported.output_bytes.min(self.covered).max(least)
+        };
+        let output = if believable { usage.output().max(most) } else { most };
+        usage.set(TokenClass::Output, output);
+        (usage, true)
+    }
+
+    /// The fewest tokens that what was seen can be. On OpenAI's wire every event with text
+    /// carries a token or more.
+    fn least_output(&self, bytes: u64, events: u64) -> u64 {
+        let by_bytes = bytes / BYTES_PER_TOKEN_MAX;
+        match self.asked.wire {
+            Wire::OpenAiChat => by_bytes.max(events),
+            Wire::AnthropicMessages => by_bytes,
+        }
+    }
+}
+
+// === impl Pricing ===
+
+impl Pricing {
+    /// Returns what a usage costs, or `None` when it is out of range.
+    pub(crate) fn charge(&self, usage: &Usage, tier: Option<&str>, time: TimeUs) -> Option<Money> {
+        match self {
+            Pricing::Known(price) | Pricing::Ceiling(price) => {
+                price.charge(usage, tier, time, 1).ok()
+            }
+            Pricing::Nothing | Pricing::Unknown => Some(Money::ZERO),
+        }
+    }
+
+    /// Says whether the price is the owner's guess, or none.
+    pub(crate) fn is_estimate(&self) -> bool {
+        matches!(self, Pricing::Ceiling(_) | Pricing::Unknown)
+    }
+}

@@ -1,0 +1,237 @@
+//! Tests of refusals: what each client sees.
+
+use fisc_core::{Amount, BudgetId, Level, Money, TimeUs, Timestamp, Tokens};
+use serde_json::{Value, json};
+
+use super::*;
+
+const ALL: [RefusalKind; 18] = [
+    RefusalKind::BudgetExhausted,
+    RefusalKind::TimeOver,
+    RefusalKind::RequestExceedsBudget,
+    RefusalKind::RequestExceedsCallLimit,
+    RefusalKind::BudgetReserved,
+    RefusalKind::ModelUnpriced,
+    RefusalKind::StoreUnavailable,
+    RefusalKind::Unauthorized,
+    RefusalKind::OriginRefused,
+    RefusalKind::HostRefused,
+    RefusalKind::BadName,
+    RefusalKind::BadRequest,
+    RefusalKind::UnmeteredPath,
+    RefusalKind::TooLarge,
+    RefusalKind::ContentEncoding,
+    RefusalKind::SlowBody,
+    RefusalKind::UpstreamUnreachable,
+    RefusalKind::UpstreamTimeout,
+];
+
+fn short(limit: i64, spent: i64, held: i64, needed: i64) -> Shortfall {
+    let (budget, resource) = (BudgetId(3), Resource::Cost);
+    Shortfall { budget, resource, limit, spent, held, needed }
+}
+
+fn answer(refusal: Refusal, provider: Provider) -> (Response<Bytes>, Value) {
+    let response = refusal.into_response(provider, "req-1");
+    let body = serde_json::from_slice(response.body()).expect("valid JSON");
+    (response, body)
+}
+
+fn header<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
+    response.headers().get(name).map(|value| value.to_str().expect("ASCII"))
+}
+
+#[test]
+fn an_exhausted_budget_is_402_and_never_retried() {
+    let cents = 10_000_000;
+    let tree = fisc_core::Refusal::Never(short(120 * cents, 115 * cents, 5 * cents, 10 * cents));
+    let refusal = Refusal::of_tree(&tree, Some("main/researcher".to_owned()));
+    let (response, body) = answer(refusal, Provider::OpenAi);
+    assert_eq!(response.status(), 402);
+    assert_eq!(header(&response, "x-should-retry"), Some("false"));
+    assert_eq!(header(&response, "retry-after"), None);
+    assert_eq!(header(&response, "fisc-reason"), Some("budget_exhausted"));
+    assert_eq!(header(&response, "fisc-budget"), Some("main/researcher"));
+    assert_eq!(header(&response, "content-type"), Some("application/json"));
+    assert_eq!(
+        body,
+        json!({ "error": {
+            "message": "budget 'main/researcher' is exhausted: $1.15 of $1.20 used, $0.05 held \
+                        by calls in flight, this call needs up to $0.10. Raise its cost limit; \
+                        a retry cannot succeed",
+            "type": "insufficient_quota",
+            "code": "budget_exhausted",
+            "param": null,
+            "budget": {
+                "path": "main/researcher", "resource": "cost", "unit": "nano_usd",
+                "limit": 1_200_000_000, "spent": 1_150_000_000, "held": 50_000_000,
+                "needed": 100_000_000,
+            },
+        }})
+    );
+}
+
+#[test]
+fn anthropic_clients_get_a_billing_error() {
+    let tree = fisc_core::Refusal::Never(short(10, 10, 0, 5));
+    let refusal = Refusal::of_tree(&tree, Some("main".to_owned()));
+    let (response, body) = answer(refusal, Provider::Anthropic);
+    assert_eq!(response.status(), 402);
+    assert_eq!((&body["type"], &body["request_id"]), (&json!("error"), &json!("req-1")));
+    assert_eq!(body["error"]["type"], "billing_error");
+    assert_eq!(body["error"]["details"]["error_code"], "budget_exhausted");
+    assert_eq!(body["error"]["details"]["budget"]["spent"], 10);
+    assert_eq!(header(&response, "request-id"), Some("req-1"));
+}
+
+#[test]
+fn what_is_larger_than_the_budget_says_so() {
+    let kind = |tree| Refusal::of_tree(&tree, None).kind();
+    let never = |limit, needed| fisc_core::Refusal::Never(short(limit, 0, 0, needed));
+    assert_eq!(kind(never(10, 11)), RefusalKind::RequestExceedsBudget);
+    assert_eq!(kind(never(10, 10)), RefusalKind::BudgetExhausted);
+    assert_eq!(kind(never(0, 10)), RefusalKind::BudgetExhausted);
+    let per_call = fisc_core::Refusal::PerCall(short(10, 0, 0, 11));
+    assert_eq!(kind(per_call), RefusalKind::RequestExceedsCallLimit);
+    let deadline = fisc_core::Refusal::Deadline(BudgetId(0));
+    assert_eq!(kind(deadline), RefusalKind::TimeOver);
+}
+
+#[test]
+fn what_fits_later_is_429_with_a_short_wait() {
+    let tree = fisc_core::Refusal::NotNow(short(100, 10, 90, 5));
+    for (asked_ms, seconds, millis) in
+        [(0, "1", "1000"), (1500, "2", "1500"), (3_600_000, "30", "30000")]
+    {
+        let refusal = Refusal::of_tree(&tree, Some("main".to_owned()))
+            .with_retry_after(Duration::from_millis(asked_ms));
+        let (response, body) = answer(refusal, Provider::OpenAi);
+        assert_eq!(response.status(), 429);
+        assert_eq!(header(&response, "retry-after"), Some(seconds));
+        assert_eq!(header(&response, "retry-after-ms"), Some(millis));
+        assert_eq!(header(&response, "x-should-retry"), Some("true"));
+        assert_eq!(body["error"]["code"], "budget_reserved");
+        let message = body["error"]["message"].as_str().expect("text");
+        assert!(message.contains(&format!("Retry in {seconds} s")), "{message}");
+    }
+}
+
+#[test]
+fn a_broken_ledger_is_503_for_at_most_5_s() {
+    let refusal = Refusal::new(RefusalKind::StoreUnavailable);
+    let (response, _) = answer(refusal.clone(), Provider::Anthropic);
+    assert_eq!(response.status(), 503);
+    assert_eq!(header(&response, "retry-after"), Some("1"));
+    let refusal = refusal.with_retry_after(Duration::from_secs(60));
+    let (response, body) = answer(refusal, Provider::OpenAi);
+    assert_eq!(header(&response, "retry-after"), Some("5"));
+    assert_eq!(body["error"]["code"], "budget_store_unavailable");
+}
+
+#[test]
+fn an_outer_budget_shows_neither_name_nor_figures() {
+    let tree = fisc_core::Refusal::Never(short(987_654, 987_653, 0, 321));
+    for provider in [Provider::OpenAi, Provider::Anthropic] {
+        let (response, body) = answer(Refusal::of_tree(&tree, None), provider);
+        let text = body.to_string();
+        assert!(text.contains("an outer budget is exhausted. Ask its owner to raise it"), "{text}");
+        assert!(!text.contains("98765") && !text.contains("321"), "{text}");
+        assert_eq!(header(&response, "fisc-budget"), Some("outer"));
+    }
+}
+
+#[test]
+fn hostile_names_stay_inside_their_strings() {
+    let name = "a\"},\"x\":{\"\u{202e}\n\u{fc}%".to_owned();
+    let facts = BudgetFacts::Own { path: name.clone(), short: None };
+    let refusal = Refusal::new(RefusalKind::TimeOver).with_budget(facts);
+    let (response, body) = answer(refusal, Provider::OpenAi);
+    assert_eq!(body["error"]["budget"]["path"], name);
+    let encoded = "a\"},\"x\":{\"%E2%80%AE%0A%C3%BC%25";
+    assert_eq!(header(&response, "fisc-budget"), Some(encoded));
+}
+
+#[test]
+fn every_kind_has_a_code_of_its_own_and_no_final_refusal_invites_a_retry() {
+    let mut codes = std::collections::HashSet::new();
+    for kind in ALL {
+        for provider in [Provider::OpenAi, Provider::Anthropic] {
+            let (response, body) = answer(Refusal::new(kind), provider);
+            assert!(body.to_string().contains(kind.row().code));
+            assert!(!body["error"]["message"].as_str().expect("text").is_empty());
+            let retry = header(&response, "x-should-retry") == Some("true");
+            let temporary = [429, 502, 503].contains(&response.status().as_u16());
+            assert_eq!(retry, temporary, "{kind:?}");
+            assert_eq!(header(&response, "retry-after").is_some(), retry && response.status() != 502);
+        }
+        assert!(codes.insert(kind.row().code), "{kind:?}");
+    }
+}
+
+#[test]
+fn an_unread_body_closes_the_connection() {
+    let closes = |kind| {
+        let (response, _) = answer(Refusal::new(kind), Provider::OpenAi);
+        header(&response, "connection") == Some("close")
+    };
+    assert!(closes(RefusalKind::TooLarge) && closes(RefusalKind::SlowBody));
+    assert!(!closes(RefusalKind::BudgetExhausted));
+}
+
+#[test]
+fn an_unmetered_path_is_shown() {
+    let refusal = Refusal::new(RefusalKind::UnmeteredPath).with_detail("POST /v1/responses");
+    let (response, body) = answer(refusal, Provider::OpenAi);
+    assert_eq!(response.status(), 404);
+    let message = body["error"]["message"].as_str().expect("text");
+    assert!(message.starts_with("POST /v1/responses is not metered"), "{message}");
+}
+
+#[test]
+fn answers_tell_where_the_budget_stands() {
+    let mut headers = HeaderMap::new();
+    let budget = BudgetHeaders {
+        budget: Some("main/\u{e9}".to_owned()),
+        level: Level::Orange,
+        cost_free: Some(Money::from_nanos(290_000_000)),
+        tokens_free: Some(Tokens(1200)),
+        time_free: Some(TimeUs(1_999)),
+        cost: Some(Money::from_nanos(12_345)),
+    };
+    budget.write(&mut headers);
+    let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    assert_eq!(get("fisc-budget"), Some("main/%C3%A9"));
+    assert_eq!(get("fisc-level"), Some("orange"));
+    assert_eq!(get("fisc-remaining-usd"), Some("0.29"));
+    assert_eq!(get("fisc-remaining-tokens"), Some("1200"));
+    assert_eq!(get("fisc-remaining-ms"), Some("1"));
+    assert_eq!(get("fisc-cost-usd"), Some("0.000012345"));
+    headers.clear();
+    BudgetHeaders::default().write(&mut headers);
+    assert_eq!(headers.len(), 2);
+    assert_eq!(headers["fisc-budget"], "outer");
+}
+
+#[test]
+fn what_is_free_is_the_least_along_the_path() {
+    let own = BudgetHeaders {
+        budget: Some("main".to_owned()),
+        tokens_free: Some(Tokens(500)),
+        time_free: Some(TimeUs(9_000)),
+        ..BudgetHeaders::default()
+    };
+    let now = Amount::new(Tokens(i64::MAX), Money::from_nanos(7), TimeUs(i64::MAX));
+    let headroom = fisc::Headroom {
+        now,
+        idle: now,
+        per_call: now,
+        deadline: Some(Timestamp(1_004_000)),
+        may_finalize: false,
+        open: 0,
+    };
+    let lowered = own.within(&headroom, Timestamp(1_000_000)).with_cost(Money::from_nanos(1));
+    assert_eq!(lowered.cost_free, Some(Money::from_nanos(7)));
+    assert_eq!(lowered.tokens_free, Some(Tokens(500)));
+    assert_eq!(lowered.time_free, Some(TimeUs(4_000)));
+    assert_eq!(lowered.cost, Some(Money::from_nanos(1)));
+}

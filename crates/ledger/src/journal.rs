@@ -1,0 +1,248 @@
+//! The journal as its callers see it: open, append, wait for durability, close.
+//!
+//! [`Journal`] is the handle; `queue` is what lies between it and the writer thread, `writer` is
+//! that thread, `books` its picture of balances and holds, `statements` its SQL.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use fisc_core::{BudgetId, Timestamp};
+
+use crate::entry::Entry;
+use crate::error::{Error, Poisoned};
+use crate::lock::{self, Lock};
+use crate::recovery::{self, Recovered};
+use crate::schema::{self, Access};
+use crate::verify;
+
+mod books;
+mod queue;
+mod statements;
+mod writer;
+
+pub use queue::Ticket;
+
+use queue::{Command, RefusalKey, Shared};
+use writer::Writer;
+
+/// How many commits may pass between two checkpoints by default: some megabytes of log.
+const CHECKPOINT_COMMITS: u32 = 256;
+
+/// What an acknowledged entry survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Durability {
+    /// Power loss: the disk has it before anybody is answered.
+    #[default]
+    Full,
+    /// The end of the process, `kill -9` included: the kernel has it.
+    Process,
+    /// As [`Durability::Process`], and nobody waits: tickets are ready at once.
+    Async,
+}
+
+/// How to open a journal.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The file; made where it does not exist.
+    pub path: PathBuf,
+    /// What an acknowledged entry survives.
+    pub durability: Durability,
+    /// The time now, shown to whoever finds the journal locked.
+    pub now: Timestamp,
+    /// A VFS of SQLite other than the default; tests plant a faulty disk. The file is then
+    /// locked as a whole, so no reader stands beside the writer.
+    pub vfs: Option<String>,
+    /// How many commits may pass between two checkpoints.
+    pub checkpoint_commits: u32,
+}
+
+/// The journal of one tree of budgets, and its writer thread.
+///
+/// Dropping it writes what is queued and closes the file, as [`Journal::close`] does, but for
+/// telling whether that succeeded.
+pub struct Journal {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<Result<(), Error>>>,
+    meta: Mutex<HashMap<String, String>>,
+}
+
+// === impl Durability ===
+
+impl Durability {
+    /// Returns the setting's name in configuration and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Durability::Full => "full",
+            Durability::Process => "process",
+            Durability::Async => "async",
+        }
+    }
+
+    /// Reads what [`Durability::name`] writes.
+    pub fn parse(name: &str) -> Option<Durability> {
+        [Durability::Full, Durability::Process, Durability::Async]
+            .into_iter()
+            .find(|durability| durability.name() == name)
+    }
+}
+
+// === impl Options ===
+
+impl Options {
+    /// Makes the options for a file on the local disk.
+    pub fn new(path: impl Into<PathBuf>, durability: Durability, now: Timestamp) -> Options {
+        let checkpoint_commits = CHECKPOINT_COMMITS;
+        Options {
+            path: path.into(),
+            durability,
+            now,
+            vfs: None,
+            checkpoint_commits,
+        }
+    }
+}
+
+// === impl Journal ===
+
+impl Journal {
+    /// Opens the journal for writing, making it where there is none, and returns what it knows.
+    ///
+    /// Takes time in proportion to budgets and holds without an end. Only when the last writer
+    /// stopped at a storage error is everything verified first.
+    pub fn open(options: Options) -> Result<(Journal, Recovered), Error> {
+        lock::check_filesystem(&options.path)?;
+        let lock = Lock::acquire(&options.path, options.now)?;
+        let fsync = options.durability == Durability::Full;
+        let vfs = options.vfs.as_deref();
+        let connection = schema::connect(&options.path, vfs, Access::Write { fsync })?;
+        let stopped = lock.stopped()?;
+        if stopped.is_some() {
+            verify::verify_connection(&connection)?;
+            // What a failed sync left in the log may never have reached the disk: write it anew,
+            // so that no later commit rests on it.
+            writer::checkpoint(&connection, "TRUNCATE")?;
+            lock.write(None)?;
+        }
+        let recovered = Recovered {
+            stopped,
+            ..recovery::recover(&connection)?
+        };
+        let meta = read_meta(&connection)?;
+        connection.execute("UPDATE journal SET ended = 'open'", [])?;
+
+        let shared = Arc::new(Shared::new(options.durability == Durability::Async));
+        let writer = Writer::new(
+            connection,
+            &recovered,
+            lock,
+            shared.clone(),
+            options.checkpoint_commits,
+        );
+        let thread = thread::Builder::new()
+            .name("fisc-journal".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| Error::Io {
+                action: "start the writer of",
+                path: options.path,
+                source,
+            })?;
+        let journal = Journal {
+            shared,
+            writer: Some(thread),
+            meta: Mutex::new(meta),
+        };
+        Ok((journal, recovered))
+    }
+
+    /// Queues an entry and returns at once. Entries are journalled in the order of the calls, so
+    /// callers append while they hold the lock under which the engine changed.
+    ///
+    /// Everything queued is committed together. Nothing is dropped: callers look at
+    /// [`Journal::backlog`] before they admit more.
+    pub fn append(&self, at: Timestamp, entry: Entry) -> Ticket {
+        Shared::push(&self.shared, Command::Entry { at, entry })
+    }
+
+    /// Counts a refusal for reports. It moves nothing, so it is no entry, and is written with the
+    /// next commit or within half a second.
+    pub fn refuse(
+        &self,
+        at: Timestamp,
+        budget: BudgetId,
+        operation: &str,
+        model: &str,
+        reason: &'static str,
+    ) {
+        self.shared.refuse(RefusalKey {
+            budget,
+            operation: operation.into(),
+            model: model.into(),
+            reason,
+            hour: books::hour(at),
+        });
+    }
+
+    /// Returns how many entries are not committed yet.
+    pub fn backlog(&self) -> usize {
+        self.shared.backlog()
+    }
+
+    /// Returns why the writer stopped, if it did.
+    pub fn poisoned(&self) -> Option<String> {
+        self.shared
+            .poisoned()
+            .map(|poisoned| poisoned.reason.to_string())
+    }
+
+    /// Keeps a value for the program above, in order with the entries.
+    pub fn set_meta(&self, key: &str, value: &str) -> Ticket {
+        // The lock spans both, so that the last value here is the last one there.
+        let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
+        meta.insert(key.to_owned(), value.to_owned());
+        let (key, value) = (key.to_owned(), value.to_owned());
+        Shared::push(&self.shared, Command::Meta { key, value })
+    }
+
+    /// Returns a value that was kept, committed or not yet.
+    pub fn meta(&self, key: &str) -> Option<String> {
+        self.meta
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
+    }
+
+    /// Writes what is queued, marks the journal as closed, and empties the log into the database.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        let Some(writer) = self.writer.take() else {
+            return Ok(());
+        };
+        self.shared.close();
+        match writer.join() {
+            Ok(result) => result,
+            Err(_) => Err(Error::Poisoned(Poisoned {
+                reason: queue::PANICKED.into(),
+            })),
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            tracing::warn!(%error, "the ledger was not closed");
+        }
+    }
+}
+
+fn read_meta(connection: &rusqlite::Connection) -> Result<HashMap<String, String>, Error> {
+    let mut statement = connection.prepare("SELECT key, value FROM meta")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,249 @@
+//! The writer thread: takes what is queued, writes it in one transaction, answers everyone.
+//!
+//! It stops for good at the first error of the database, at a commit that failed, and at an entry
+//! that cannot follow from those before; then it touches the file no more.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+
+use fisc_core::Timestamp;
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use super::books::{Books, Dirty};
+use super::queue::{Batch, Command, PANICKED, Shared};
+use super::statements::Statements;
+use crate::chain::{Hash, Stored};
+use crate::entry::{self, Entry};
+use crate::error::{Error, Poisoned};
+use crate::lock::Lock;
+use crate::recovery::Recovered;
+
+/// How many entries may pass between two checkpoints, however few the commits.
+const CHECKPOINT_ENTRIES: usize = 16_384;
+
+/// The thread's own state.
+pub(super) struct Writer {
+    connection: Connection,
+    state: State,
+    lock: Lock,
+    shared: Arc<Shared>,
+    checkpoint_commits: u32,
+}
+
+/// What a batch changes.
+struct State {
+    books: Books,
+    seq: u64,
+    head: Hash,
+    body: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+/// Why a batch was not written to its end.
+enum Stop {
+    /// The database failed: nothing of the batch counts.
+    Storage(rusqlite::Error),
+    /// An entry cannot follow: what came before it in the batch is good.
+    Impossible(String),
+}
+
+// === impl Writer ===
+
+impl Writer {
+    pub(super) fn new(
+        connection: Connection,
+        recovered: &Recovered,
+        lock: Lock,
+        shared: Arc<Shared>,
+        checkpoint_commits: u32,
+    ) -> Writer {
+        let state = State {
+            books: Books::new(recovered),
+            seq: recovered.entries,
+            head: recovered.head,
+            body: Vec::new(),
+            scratch: Vec::new(),
+        };
+        Writer {
+            connection,
+            state,
+            lock,
+            shared,
+            checkpoint_commits,
+        }
+    }
+
+    /// Runs until the journal is closed or fails.
+    pub(super) fn run(mut self) -> Result<(), Error> {
+        let written = panic::catch_unwind(AssertUnwindSafe(|| self.write_all()));
+        let stopped = match written {
+            Ok(Ok(())) => match self.end() {
+                Ok(()) => return Ok(()),
+                Err(error) => error.to_string(),
+            },
+            Ok(Err(Stop::Storage(error))) => error.to_string(),
+            Ok(Err(Stop::Impossible(problem))) => problem,
+            Err(_) => PANICKED.to_owned(),
+        };
+        tracing::error!(reason = stopped, "the ledger stopped");
+        // Beside a failing disk this is a best effort; without it the next opener sees an
+        // unclean end, as after a crash.
+        if let Err(error) = self.lock.write(Some(&stopped)) {
+            tracing::warn!(%error, "the ledger's end was not noted");
+        }
+        self.shared.poison(&stopped);
+        // Closing must not write through a connection that failed.
+        let _ = self
+            .connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        Err(Error::Poisoned(Poisoned {
+            reason: stopped.into(),
+        }))
+    }
+
+    fn write_all(&mut self) -> Result<(), Stop> {
+        let mut statements = Statements::prepare(&self.connection)?;
+        let mut batch = Batch::default();
+        let (mut commits, mut entries) = (0, 0);
+        while self.shared.take(&mut batch) {
+            let count = batch.commands.len();
+            let (written, stop) = self.state.write_batch(&mut statements, &mut batch)?;
+            self.shared.publish(written);
+            if let Some(problem) = stop {
+                return Err(Stop::Impossible(problem));
+            }
+            (commits, entries) = (commits + 1, entries + count);
+            if commits >= self.checkpoint_commits || entries >= CHECKPOINT_ENTRIES {
+                checkpoint(&self.connection, "PASSIVE")?;
+                (commits, entries) = (0, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the journal as closed and leaves no log behind, unless a reader still needs it.
+    fn end(&mut self) -> rusqlite::Result<()> {
+        self.connection
+            .execute("UPDATE journal SET ended = 'closed'", [])?;
+        checkpoint(&self.connection, "TRUNCATE")
+    }
+}
+
+/// Moves the log into the database. A reader may hold that up, which is no error.
+pub(super) fn checkpoint(connection: &Connection, mode: &'static str) -> rusqlite::Result<()> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+}
+
+// === impl State ===
+
+impl State {
+    /// Writes a batch in one transaction and empties it. Returns how many commands are durable,
+    /// and why the rest is not.
+    fn write_batch(
+        &mut self,
+        statements: &mut Statements<'_>,
+        batch: &mut Batch,
+    ) -> rusqlite::Result<(usize, Option<String>)> {
+        statements.begin()?;
+        let (mut written, mut stop) = (0, None);
+        for command in batch.commands.drain(..) {
+            let done = match command {
+                Command::Entry { at, entry } => self.write_entry(statements, at, entry),
+                Command::Meta { key, value } => Ok(statements.put_meta(&key, &value)?),
+            };
+            match done {
+                Ok(()) => written += 1,
+                Err(Stop::Storage(error)) => return Err(error),
+                Err(Stop::Impossible(problem)) => {
+                    stop = Some(problem);
+                    break;
+                }
+            }
+        }
+        let dirty = self.books.take_dirty();
+        self.write_dirty(statements, &dirty)?;
+        for (key, count) in batch.refusals.drain() {
+            statements.add_refusal(&key, count)?;
+        }
+        statements.commit()?;
+        Ok((written, stop))
+    }
+
+    fn write_entry(
+        &mut self,
+        statements: &mut Statements<'_>,
+        at: Timestamp,
+        entry: Entry,
+    ) -> Result<(), Stop> {
+        let ended = match &entry {
+            Entry::Correct { id, .. } if self.books.hold(*id).is_none() => statements.ended(*id)?,
+            _ => None,
+        };
+        let plan = self
+            .books
+            .plan(&entry, ended.as_ref())
+            .map_err(Stop::Impossible)?;
+        let hold = entry.hold().map(|id| id.0.to_be_bytes());
+        self.body.clear();
+        entry::encode(&entry, &mut self.body);
+        let stored = Stored {
+            seq: self.seq + 1,
+            at_us: at.0,
+            kind: entry.kind().name().as_bytes(),
+            budget: i64::from(plan.budget.0),
+            hold: hold.as_ref().map(<[u8; 16]>::as_slice),
+            amounts: [entry.amount().raw(), entry.overrun().raw()],
+            body: &self.body,
+        };
+        let hash = self.head.next(&stored, &mut self.scratch);
+        // A second hold of an id, or a second budget of a name, is found by a unique index; the
+        // statement then changed nothing.
+        statements
+            .change_budget(at, &entry)
+            .map_err(|error| repeated(error, &entry))?;
+        statements
+            .insert_entry(&stored, hash)
+            .map_err(|error| repeated(error, &entry))?;
+        (self.seq, self.head) = (self.seq + 1, hash);
+        self.books.book(at, entry, &plan, ended);
+        Ok(())
+    }
+
+    fn write_dirty(&self, statements: &mut Statements<'_>, dirty: &Dirty) -> rusqlite::Result<()> {
+        for budget in &dirty.budgets {
+            let balance = self.books.balance(*budget).expect("a dirty balance exists");
+            statements.put_balance(*budget, balance)?;
+        }
+        for id in &dirty.holds {
+            match self.books.hold(*id) {
+                Some(held) => statements.put_hold(*id, held)?,
+                None => statements.delete_hold(*id)?,
+            }
+        }
+        for (key, counters) in &dirty.rollups {
+            statements.add_rollup(key, counters)?;
+        }
+        Ok(())
+    }
+}
+
+fn repeated(error: rusqlite::Error, entry: &Entry) -> Stop {
+    match (error.sqlite_error_code(), entry) {
+        (Some(rusqlite::ErrorCode::ConstraintViolation), Entry::Hold { id, .. }) => {
+            Stop::Impossible(format!("hold {id} was taken before"))
+        }
+        (Some(rusqlite::ErrorCode::ConstraintViolation), Entry::Allocate { name, .. }) => {
+            Stop::Impossible(format!("a budget {name:?} was allocated there before"))
+        }
+        _ => Stop::Storage(error),
+    }
+}
+
+// === impl Stop ===
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Stop {
+        Stop::Storage(error)
+    }
+}

@@ -1,0 +1,11 @@
+//! Integration tests of the journal, through its public interface only.
+
+mod entries;
+mod flipped_bytes;
+mod fold;
+mod group_commit;
+mod kill;
+mod opening;
+mod poisoning;
+mod power_loss;
+mod support;

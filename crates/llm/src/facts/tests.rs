@@ -1,0 +1,131 @@
+//! Prefixes, names in disguise, and limits; fixtures show the rest.
+
+use super::*;
+
+fn read(body: &str) -> Result<RequestFacts<'_>, FactsError> {
+    RequestFacts::read(Wire::AnthropicMessages, body.as_bytes())
+}
+
+fn hashes(body: &str) -> Vec<u128> {
+    let facts = read(body).expect("a valid body");
+    facts.input.prefixes.iter().map(|prefix| prefix.hash).collect()
+}
+
+#[test]
+fn a_longer_conversation_has_the_prefixes_of_a_shorter_one() {
+    let first = hashes(r#"{"model":"m","system":"s","messages":[{"content":"a"}]}"#);
+    let next = hashes(
+        r#"{"model":"m","temperature":1,"max_tokens":9,"system":"s",
+            "messages":[{"content":"a"}, {"content":"b"},{"content":"c"}]}"#,
+    );
+    assert_eq!(next.len(), 3);
+    assert_eq!(first[0], next[0]);
+    assert!(next[0] != next[1] && next[1] != next[2]);
+}
+
+#[test]
+fn whatever_adds_to_the_prompt_makes_another_prefix() {
+    let bodies = [
+        r#"{"model":"m","messages":[{"content":"a"}]}"#,
+        r#"{"model":"n","messages":[{"content":"a"}]}"#,
+        r#"{"model":"m","messages":[{"content":"b"}]}"#,
+        r#"{"model":"m","system":"s","messages":[{"content":"a"}]}"#,
+        r#"{"model":"m","messages":[{"content":"a"}],"system":"t"}"#,
+        r#"{"model":"m","messages":[{"content":"a"}],"tools":[]}"#,
+        r#"{"model":"m","messages":[{"content":"a"}],"tool_choice":{"type":"any"}}"#,
+        r#"{"model":"m","messages":[{"content":"a"}],"nobody_knows":1}"#,
+        r#"{"model":"m","messages":[{"content":"a","name":"x"}]}"#,
+    ];
+    let mut seen = std::collections::HashSet::new();
+    for body in bodies {
+        assert!(seen.insert(hashes(body)[0]), "{body}");
+    }
+    let other = RequestFacts::read(Wire::OpenAiChat, bodies[0].as_bytes()).expect("valid");
+    assert!(seen.insert(other.input.prefixes[0].hash), "another wire");
+}
+
+#[test]
+fn parts_do_not_run_into_one_another() {
+    let one = hashes(r#"{"model":"m","messages":[{"a":1},{"b":2}]}"#);
+    let other = hashes(r#"{"model":"m","b":{"a":1},"messages":[{"b":2}]}"#);
+    assert!(!one.contains(&other[0]));
+}
+
+#[test]
+fn a_cache_mark_that_moves_on_leaves_the_prefix_as_it_was() {
+    let first = hashes(
+        r#"{"model":"m","messages":[{"content":[{"type":"text","text":"a"},
+           {"type":"text","text":"b","cache_control":{"type":"ephemeral"}}]}]}"#,
+    );
+    let next = hashes(
+        r#"{"model":"m","messages":[{"content":[{"type":"text","text":"a"},
+           {"type":"text","text":"b"}]},{"content":[{"cache_control":{"type":"ephemeral"},
+           "type":"text","text":"c"}]}]}"#,
+    );
+    assert_eq!(first[0], next[0]);
+    let unmarked = hashes(
+        r#"{"model":"m","messages":[{"content":[{"type":"text","text":"a"},
+           {"type":"text","text":"b"}]},{"content":[{
+           "type":"text","text":"c"}]}]}"#,
+    );
+    assert_eq!(next, unmarked.iter().copied().zip(&next).map(|(hash, _)| hash).collect::<Vec<_>>());
+}
+
+#[test]
+fn names_that_bill_are_refused_twice_or_in_disguise() {
+    for name in ["model", "max_tokens", "messages", "stream", "n", "system", "tools", "thinking"] {
+        let body = |other: &str| format!("{{\"{name}\":null,\"{other}\":null}}");
+        // The first value may be wrong too, but only the second can be so in these ways.
+        let twice = format!("{{\"x\":1,\"thinking\":1,\"{name}\":[],\"{name}\":[]}}");
+        assert!(read(&twice).is_err());
+        let escaped = format!("\\u{:04x}{}", name.as_bytes()[0], &name[1..]);
+        let mut capital = name.to_owned();
+        capital[..1].make_ascii_uppercase();
+        for disguise in [escaped, capital] {
+            let text = body(&disguise).replacen(&format!("\"{name}\":null,"), "", 1);
+            let error = read(&text).expect_err("a disguise");
+            assert_eq!(error, FactsError::Disguised { name: known(name), place: "the body" });
+        }
+    }
+}
+
+fn known(name: &str) -> &'static str {
+    ["model", "max_tokens", "messages", "stream", "n", "system", "tools", "thinking"]
+        .into_iter()
+        .find(|known| *known == name)
+        .expect("one of them")
+}
+
+#[test]
+fn duplicates_that_do_not_bill_are_let_through() {
+    let body = r#"{"model":"m","temperature":1,"temperature":2,"metadata":{"model":1,"model":2},
+        "messages":[{"role":"user","content":[{"type":"tool_use","input":{"type":1,"type":2}}]}]}"#;
+    assert!(read(body).is_ok());
+}
+
+#[test]
+fn a_search_tool_counts_however_its_type_is_spelt() {
+    let body = r#"{"model":"m","tools":[{"type":"web\u005fsearch_20250305","max_uses":4}]}"#;
+    let input = read(body).expect("valid").input;
+    assert_eq!((input.searches_max, input.opaque), (4, true));
+}
+
+#[test]
+fn prefixes_cost_no_more_than_the_body_is_long() {
+    // Quadratic work would take minutes here.
+    let message = r#"{"role":"user","content":"a"}"#;
+    let body = format!("{{\"model\":\"m\",\"messages\":[{}]}}", vec![message; 50_000].join(","));
+    assert_eq!(hashes(&body).len(), 50_000);
+    let keys: String = (0..100_000).map(|key| format!("\"k{key}\":1,")).collect();
+    assert!(read(&format!("{{{keys}\"model\":\"m\"}}")).is_ok());
+    let marks = r#"{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}"#;
+    let marked = vec![format!("{{\"content\":[{marks}]}}"); 20_000].join(",");
+    assert_eq!(hashes(&format!("{{\"model\":\"m\",\"messages\":[{marked}]}}")).len(), 20_000);
+}
+
+#[test]
+#[should_panic(expected = "not the body that was read")]
+fn another_body_cannot_be_edited() {
+    let facts = read(r#"{"model":"m"}"#).expect("valid");
+    facts.edit(b"{}", &Edits::default());
+}

@@ -1,0 +1,290 @@
+//! How much a call holds, and the output cap and time that make the hold a bound.
+//!
+//! Two tiers: the request's own cap (or the model's maximum) while that fits beside room for the
+//! siblings; else the cap is lowered to what 99 % of such calls need. What is left at the end of
+//! a budget is given whole to the last call that can use it. Pure: no budget is read or changed.
+
+use fisc_core::{Amount, Money, OutOfRange, Resource, TimeUs, TokenCounting, Tokens};
+
+use crate::bound::InputBound;
+use crate::models::Maximum;
+use crate::prices::{CallBound, ModelPrice};
+
+/// The least output that a cold start leaves a call, unless its own cap is lower, in tokens.
+pub const OUTPUT_FLOOR: u64 = 64;
+/// With other holds open, a class without samples waits for them rather than take less output
+/// than this, in tokens.
+const OUTPUT_DECENT: u64 = 1_024;
+/// Likewise for time: this part of the per-call limit.
+const TIME_DECENT_PART: i64 = 4;
+/// No request is held at more output than this per choice, in tokens: no model writes as much.
+const OUTPUT_MAX: u64 = 10_000_000;
+
+/// One call that asks for a hold.
+#[derive(Debug, Clone)]
+pub struct Ask<'a> {
+    /// The model's price; `None` when no cost is to be held.
+    pub price: Option<&'a ModelPrice>,
+    /// Which tokens the budget counts.
+    pub counting: TokenCounting,
+    /// The most input tokens.
+    pub input: InputBound,
+    /// What else the request may use: choices, searches, cache writes, audio, service tier,
+    /// output beyond the cap. Its `input`, `output` and `time` are filled in here.
+    pub call: CallBound<'a>,
+    /// The output cap of one choice as sent.
+    pub asked_output: Option<u64>,
+    /// The most that the model can write in one choice.
+    pub model_output: Maximum,
+    /// The median output of such calls; `None` below the least number of samples.
+    pub output_q50: Option<u64>,
+    /// The output that 99 % of such calls stay below; `None` below the least number of samples.
+    pub output_q99: Option<u64>,
+    /// The least output worth a call; see [`OUTPUT_FLOOR`].
+    pub output_floor: u64,
+    /// The per-call limit of time.
+    pub time_limit: TimeUs,
+    /// The duration that 99 % of such calls stay below; `None` below the least number of samples.
+    pub time_q99: Option<TimeUs>,
+    /// The least time worth a call.
+    pub time_floor: TimeUs,
+    /// How many other calls are in flight or waiting here.
+    pub siblings: u64,
+    /// What one of them needs; zero when unknown.
+    pub sibling_room: Amount,
+}
+
+/// How a call is sized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sizing {
+    /// It fits.
+    Hold {
+        /// What to hold: at most what is free, and at least what the call can be charged.
+        amount: Amount,
+        /// The cap of one choice to write into the forwarded request; `None` leaves it alone.
+        output_cap: Option<u64>,
+        /// When to end the call.
+        time_cap: TimeUs,
+        /// Whether the hold is a certain bound.
+        bounded: bool,
+    },
+    /// It does not fit now, and can when other holds end.
+    Wait {
+        /// The least that it can do with.
+        least: Amount,
+    },
+    /// It cannot fit even when every open hold is voided.
+    Never {
+        /// The least that it can do with.
+        least: Amount,
+    },
+}
+
+/// Sizes a hold. `free` is what fits now and `idle` what would fit if every open hold were
+/// voided; `i64::MAX` means unlimited.
+pub fn size(ask: &Ask<'_>, free: &Amount, idle: &Amount) -> Sizing {
+    let sizer = Sizer {
+        ask,
+        free,
+        idle,
+        wanted: ask.wanted(),
+        floor: ask.floor(),
+    };
+    for time in sizer.times().into_iter().flatten() {
+        let Some(output) = sizer.output(time) else {
+            continue;
+        };
+        if let Ok(amount) = ask.amount(output, time)
+            && amount.fits(free)
+        {
+            let output_cap = ask.written_cap(output);
+            return Sizing::Hold {
+                amount,
+                output_cap,
+                time_cap: time,
+                bounded: ask.input.bounded,
+            };
+        }
+    }
+    let never = Amount::from_raw([i64::MAX; Resource::COUNT]);
+    match ask.amount(sizer.least_output(), ask.least_time()) {
+        Ok(least) if least.fits(idle) => Sizing::Wait { least },
+        least => Sizing::Never {
+            least: least.unwrap_or(never),
+        },
+    }
+}
+
+/// An ask and the room for it.
+struct Sizer<'a> {
+    ask: &'a Ask<'a>,
+    free: &'a Amount,
+    idle: &'a Amount,
+    wanted: u64,
+    floor: u64,
+}
+
+// === impl Ask ===
+
+impl Ask<'_> {
+    /// Returns what a call with this output cap and time is held at.
+    pub fn amount(&self, output: u64, time: TimeUs) -> Result<Amount, OutOfRange> {
+        let bound = self.bound(output, time);
+        let money = self
+            .price
+            .map_or(Ok(Money::ZERO), |price| price.dearest(&bound))?;
+        let (fixed, per_output) = self.token_parts();
+        let tokens = per_output
+            .checked_mul(output)
+            .and_then(|tokens| tokens.checked_add(fixed))
+            .and_then(|tokens| i64::try_from(tokens).ok())
+            .ok_or(OutOfRange)?;
+        Ok(Amount::new(Tokens(tokens), money, time))
+    }
+
+    fn bound(&self, output: u64, time: TimeUs) -> CallBound<'_> {
+        CallBound {
+            input: self.input.tokens,
+            output,
+            time,
+            ..self.call
+        }
+    }
+
+    /// Returns the tokens that count whatever the cap is, and those per token of the cap.
+    fn token_parts(&self) -> (u64, u64) {
+        let (input, beyond) = (self.input.tokens, self.call.output_beyond);
+        let choices = self.call.choices.max(1);
+        match self.counting {
+            TokenCounting::Fresh | TokenCounting::Total => (input.saturating_add(beyond), choices),
+            TokenCounting::Input => (input, 0),
+            TokenCounting::Output => (beyond, choices),
+        }
+    }
+
+    fn wanted(&self) -> u64 {
+        self.asked_output
+            .unwrap_or(self.model_output.tokens())
+            .min(OUTPUT_MAX)
+    }
+
+    fn floor(&self) -> u64 {
+        self.output_floor.min(self.wanted())
+    }
+
+    fn least_time(&self) -> TimeUs {
+        self.time_floor.min(self.time_limit)
+    }
+
+    /// Returns the cap to write, unless the provider keeps to it without being told.
+    fn written_cap(&self, output: u64) -> Option<u64> {
+        let kept = match self.asked_output {
+            Some(asked) => asked == output,
+            None => self.model_output == Maximum::Known(output),
+        };
+        (!kept).then_some(output)
+    }
+}
+
+// === impl Sizer ===
+
+impl Sizer<'_> {
+    /// Returns the times to try, the best first. Only where time costs money is it worth to try
+    /// a shorter one than the first that fits.
+    fn times(&self) -> [Option<TimeUs>; 4] {
+        let limit = self.ask.time_limit;
+        let least = self.ask.least_time();
+        let free = self.free.time();
+        let mut times = [None; 4];
+        if limit <= self.beside().time() {
+            times[0] = Some(limit);
+        }
+        if let Some(q99) = self.ask.time_q99 {
+            let usual = TimeUs(q99.0.saturating_add(q99.0 / 4)).clamp(least, limit);
+            times[1] = Some(usual).filter(|usual| *usual <= free);
+        }
+        let left = limit.min(free);
+        let unsampled = self.ask.time_q99.is_none();
+        let enough = unsampled && left >= TimeUs(limit.0 / TIME_DECENT_PART);
+        if left >= least && (enough || self.alone()) {
+            times[2] = Some(left);
+        }
+        let time_costs = self
+            .ask
+            .price
+            .is_some_and(|price| price.per_second() > Money::ZERO);
+        if time_costs {
+            times[3] = Some(least).filter(|least| *least <= free);
+            return times;
+        }
+        let first = times.into_iter().flatten().next();
+        [first, None, None, None]
+    }
+
+    /// Returns the output cap of a call that takes this time, or `None` to wait.
+    fn output(&self, time: TimeUs) -> Option<u64> {
+        let mut beside = self.beside();
+        beside.set(Resource::Time, self.free.get(Resource::Time));
+        if self.fits(self.wanted, time, &beside) {
+            return Some(self.wanted);
+        }
+        if let Some(q99) = self.ask.output_q99 {
+            let usual = q99.max(self.floor).min(self.wanted);
+            if self.fits(usual, time, self.free) {
+                return Some(usual);
+            }
+            // Nothing else is open, so waiting brings nothing: what is left is better used up.
+            return self
+                .left(time)
+                .filter(|left| self.alone() && *left >= self.least_output());
+        }
+        let left = self.left(time)?;
+        let enough = left >= self.wanted.min(OUTPUT_DECENT);
+        (left >= self.floor && (enough || self.alone())).then_some(left)
+    }
+
+    /// Returns the largest cap, up to the one wanted, whose hold is free.
+    fn left(&self, time: TimeUs) -> Option<u64> {
+        let (fixed, per_output) = self.ask.token_parts();
+        let free = u64::try_from(self.free.get(Resource::Tokens)).ok()?;
+        let tokens = free.checked_sub(fixed)?;
+        let by_tokens = tokens.checked_div(per_output).unwrap_or(u64::MAX);
+        let by_cost = match self.ask.price {
+            Some(price) => price.output_within(&self.ask.bound(0, time), self.free.cost())?,
+            None => u64::MAX,
+        };
+        Some(by_tokens.min(by_cost).min(self.wanted))
+    }
+
+    fn least_output(&self) -> u64 {
+        let usual = self.ask.output_q99.and(self.ask.output_q50).unwrap_or(0);
+        self.floor.max(usual).min(self.wanted)
+    }
+
+    fn fits(&self, output: u64, time: TimeUs, room: &Amount) -> bool {
+        self.ask
+            .amount(output, time)
+            .is_ok_and(|amount| amount.fits(room))
+    }
+
+    /// Says whether no other hold is open where this one would be.
+    fn alone(&self) -> bool {
+        self.idle.fits(self.free)
+    }
+
+    /// Returns what is free beside room for the siblings; what is unlimited stays so.
+    fn beside(&self) -> Amount {
+        let siblings = i64::try_from(self.ask.siblings).unwrap_or(i64::MAX);
+        let mut beside = *self.free;
+        for resource in Resource::ALL {
+            let (free, room) = (self.free.get(resource), self.ask.sibling_room.get(resource));
+            if free < i64::MAX {
+                beside.set(resource, free.saturating_sub(room.saturating_mul(siblings)));
+            }
+        }
+        beside
+    }
+}
+
+#[cfg(test)]
+mod tests;
