@@ -1,2 +1,28 @@
-//! Placeholder.
-fn main() {}
+//! The command line of the project's own chores; the work is in the library beside it.
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo run -p xtask -- COMMAND
+
+  tidy    check the house style of every file
+  arrows  check which of our crates depends on which
+  fmt     check that rustfmt would change nothing";
+
+fn main() -> ExitCode {
+    let root = xtask::root();
+    let command = std::env::args().nth(1);
+    let outcome = match command.as_deref() {
+        Some("tidy") => xtask::tidy::check(&root),
+        Some("arrows") => xtask::arrows::check(&root),
+        Some("fmt") => xtask::format::check(&root),
+        _ => Err(vec![USAGE.to_owned()]),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(complaints) => {
+            eprintln!("{}", complaints.join("\n"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -72,6 +72,16 @@ impl Refusal {
         matches!(self, Refusal::NotNow(_))
     }
 
+    /// Returns the resource that is short, or `None` for elapsed time.
+    pub const fn resource(&self) -> Option<Resource> {
+        match self {
+            Refusal::NotNow(short) | Refusal::Never(short) | Refusal::PerCall(short) => {
+                Some(short.resource)
+            }
+            Refusal::Deadline(_) => None,
+        }
+    }
+
     /// Returns the budget that refuses.
     pub const fn budget(&self) -> BudgetId {
         match self {

@@ -7,7 +7,7 @@
 //! everywhere. The same sum without holds, the *floor*, tells what could never fit, even if every
 //! open hold were voided.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::amount::{Amount, Timestamp};
@@ -15,6 +15,7 @@ use crate::id::{BudgetId, HoldId};
 use crate::level::Thresholds;
 
 mod admit;
+mod ended;
 mod grow;
 mod levels;
 mod node;
@@ -27,22 +28,20 @@ pub use view::{BudgetView, Headroom, HoldView};
 
 pub(crate) use node::Node;
 
+use ended::Ended;
+
 /// How deep a tree may become; the root is at depth 1.
 pub const MAX_DEPTH: usize = 8;
 
 /// How many children a budget may have.
 pub const MAX_CHILDREN: usize = 1000;
 
-/// How many ended holds are remembered, so that ending one twice is recognised.
-const MAX_ENDED: usize = 65_536;
-
 /// A tree of budgets and the holds open in it.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     pub(crate) nodes: Vec<Node>,
     pub(crate) holds: HashMap<HoldId, Hold, IdHash>,
-    ended: HashMap<HoldId, Receipt, IdHash>,
-    ended_order: VecDeque<HoldId>,
+    ended: Ended,
     /// Budgets with an elapsed limit of their own, whose levels move by the clock.
     timed: Vec<BudgetId>,
     thresholds: Thresholds,

@@ -62,6 +62,17 @@ pub struct BudgetStatus {
     pub binding: (Level, String),
 }
 
+/// Where the calls of one budget stand, without the details of [`BudgetStatus`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// How much an ordinary call could hold.
+    pub room: Headroom,
+    /// The level that binds.
+    pub level: Level,
+    /// The path of the budget that it comes from.
+    pub binding: String,
+}
+
 pub(crate) struct Shared {
     engine: Mutex<Engine>,
     /// Told whenever room was returned or made.
@@ -178,6 +189,15 @@ impl Fisc {
             .tree
             .budget(id)
             .map(|view| status(&engine.tree, &view))
+    }
+
+    /// Returns where the calls of a budget stand, or `None` when there is none of that id.
+    pub fn standing(&self, id: BudgetId) -> Option<Standing> {
+        let engine = self.shared.engine();
+        engine.tree.budget(id)?;
+        let (level, binding, _) = engine.tree.binding_level(id);
+        let binding = engine.tree.path(binding);
+        Some(Standing { room: engine.headroom(id, false), level, binding })
     }
 
     /// Returns the path of a budget.

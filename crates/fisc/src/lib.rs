@@ -20,7 +20,8 @@ pub use fisc_core::{
     Resource, Shortfall, Terms, TimeUs, Timestamp, TokenCounting, Tokens, Usage,
 };
 pub use fisc_ledger::{CallLabel, Durability, Facts, Outcome};
-pub use handle::{Budget, BudgetStatus, Fisc};
+pub use handle::{Budget, BudgetStatus, Fisc, Standing};
 pub use hold::{Charge, Hold, Settled};
 pub use open::Options;
+pub use terms_text::read as read_terms;
 pub use wait::{Patience, Plan};

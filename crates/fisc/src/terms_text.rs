@@ -5,7 +5,7 @@
 
 use fisc_core::{Amount, Claim, Limits, Permille, Resource, Terms, TimeUs};
 
-/// Writes terms as one line; [`read`] gives the same terms back.
+/// Writes terms as one line; reading gives the same terms back.
 pub(crate) fn write(terms: &Terms) -> String {
     let mut pairs = Vec::new();
     push_limits(&mut pairs, "", &terms.limits);
@@ -27,8 +27,8 @@ pub(crate) fn write(terms: &Terms) -> String {
     pairs.join(" ")
 }
 
-/// Reads what [`write`] wrote; an error names the pair it cannot read.
-pub(crate) fn read(text: &str) -> Result<Terms, String> {
+/// Reads terms as a ledger keeps them; an error names the pair that cannot be read.
+pub fn read(text: &str) -> Result<Terms, String> {
     let mut terms = Terms::default();
     for pair in text.split_whitespace() {
         read_pair(&mut terms, pair).ok_or_else(|| pair.to_owned())?;

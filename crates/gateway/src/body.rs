@@ -45,9 +45,9 @@ impl Body for AnswerBody {
                 let frame = Pin::new(incoming).poll_frame(cx);
                 frame.map(|next| next.map(|frame| frame.map_err(BodyError::from)))
             }
-            AnswerBody::Metered(metered) => metered.poll_chunk(cx).map(|next| {
-                next.map(|chunk| chunk.map(Frame::data))
-            }),
+            AnswerBody::Metered(metered) => metered
+                .poll_chunk(cx)
+                .map(|next| next.map(|chunk| chunk.map(Frame::data))),
         }
     }
 

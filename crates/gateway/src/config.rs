@@ -6,6 +6,7 @@
 //! it names variables and files that hold them, or hashes.
 
 pub mod amounts;
+pub mod ceiling;
 mod error;
 mod settings;
 
@@ -185,7 +186,12 @@ pub fn load(path: &Path, environment: Environment<'_>) -> Result<Settings, Confi
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::of_file(&file, format!("cannot be read: {error}")))?;
-    parse(&file, &text, path.parent().unwrap_or(Path::new("")), environment)
+    parse(
+        &file,
+        &text,
+        path.parent().unwrap_or(Path::new("")),
+        environment,
+    )
 }
 
 /// Reads a configuration's text. `file` names it in errors, relative paths start at `directory`.
@@ -200,7 +206,7 @@ pub fn parse(
 ) -> Result<Settings, ConfigError> {
     let source = Source { file, text };
     let config: Config = toml::from_str(text).map_err(|error| source.toml(&error))?;
-    settings::resolve(config, source, directory, environment)
+    settings::resolve(&config, source, directory, environment)
 }
 
 fn yes() -> bool {

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::policy::Policy;
 use crate::proxy::identify::{Callers, Hosts, Keyring};
 use crate::server::Server;
-use crate::state::State;
+use crate::state::{Limiting, State};
 use crate::upstream::{Upstream, client};
 
 /// How often the levels of elapsed time are looked at.
@@ -22,8 +22,8 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// What a gateway is built of.
 pub struct Parts {
-    /// Where to listen; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Where to listen.
+    pub listener: TcpListener,
     /// Names, besides loopback's, under which requests may come.
     pub hosts: Vec<String>,
     /// Who may call.
@@ -60,11 +60,17 @@ pub struct Counts {
 
 impl Gateway {
     /// Starts serving the budgets of `fisc`.
-    pub async fn start(parts: Parts, fisc: Fisc) -> io::Result<Gateway> {
-        let listener = TcpListener::bind(parts.listen).await?;
-        let hosts = Hosts::new(listener.local_addr()?.port(), parts.hosts);
-        let callers = Callers::new(parts.keyring, hosts);
-        let Parts { upstreams, prices, policy, .. } = parts;
+    pub fn start(parts: Parts, fisc: Fisc) -> io::Result<Gateway> {
+        let Parts {
+            listener,
+            hosts,
+            keyring,
+            upstreams,
+            prices,
+            policy,
+        } = parts;
+        let hosts = Hosts::new(listener.local_addr()?.port(), hosts);
+        let callers = Callers::new(keyring, hosts);
         let state = State::new(fisc.clone(), callers, upstreams, client(), prices, policy);
         let state = Arc::new(state);
         let server = Server::start(listener, Arc::clone(&state))?;
@@ -75,7 +81,11 @@ impl Gateway {
                 fisc.tick();
             }
         });
-        Ok(Gateway { state, server, ticker })
+        Ok(Gateway {
+            state,
+            server,
+            ticker,
+        })
     }
 
     /// Returns the address it listens on.
@@ -94,6 +104,11 @@ impl Gateway {
         }
     }
 
+    /// Returns what stopped the last call that was refused for good, or `None` while none was.
+    pub fn limiting(&self) -> Option<Limiting> {
+        self.state.traffic.limiting()
+    }
+
     /// Returns how well input was estimated before calls.
     pub fn accuracy(&self) -> Accuracy {
         self.state.learned().accuracy()
@@ -102,7 +117,11 @@ impl Gateway {
     /// Stops accepting, lets running requests finish for `grace`, then ends them; waits until
     /// every hold has ended or `grace` has passed again.
     pub async fn shutdown(self, grace: Duration) {
-        let Gateway { state, server, ticker } = self;
+        let Gateway {
+            state,
+            server,
+            ticker,
+        } = self;
         server.shutdown(grace).await;
         let drained = async {
             while state.fisc.open_holds() > 0 {

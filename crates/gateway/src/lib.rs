@@ -19,4 +19,5 @@ pub use policy::{OnDisconnect, Policy, UnknownPrice};
 pub use proxy::identify::{Keyring, VirtualKey};
 pub use routes::Provider;
 pub use secret::{Secret, SecretHash, WeakSecret};
+pub use state::Limiting;
 pub use upstream::{Credential, Upstream, UpstreamError};

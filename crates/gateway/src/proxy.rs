@@ -53,7 +53,9 @@ pub(crate) async fn serve(
     };
     Ok(answer.unwrap_or_else(|(provider, refusal)| {
         tracing::info!(reason = refusal.code(), "refused");
-        refusal.into_response(provider, &request_id(&state)).map(AnswerBody::from)
+        refusal
+            .into_response(provider, &request_id(&state))
+            .map(AnswerBody::from)
     }))
 }
 
@@ -69,18 +71,28 @@ async fn route_request(
     let with_provider = |refusal| (provider, refusal);
     match route.kind {
         RouteKind::Probe => Ok(Response::new(AnswerBody::from(Bytes::new()))),
-        RouteKind::Unmetered | RouteKind::Ambiguous => {
-            Err(with_provider(authorize::unmetered(state, &identity, &identity.rest)))
-        }
+        RouteKind::Unmetered | RouteKind::Ambiguous => Err(with_provider(authorize::unmetered(
+            state,
+            &identity,
+            &identity.rest,
+        ))),
         RouteKind::Free => {
             let upstream = upstream_of(state, provider).map_err(with_provider)?;
-            relay(state, upstream, head, &route, body).await.map_err(with_provider)
+            relay(state, upstream, head, &route, body)
+                .await
+                .map_err(with_provider)
         }
         RouteKind::Metered(wire) => {
             let upstream = upstream_of(state, provider).map_err(with_provider)?;
             let body = read::read(&head.headers, body).await.map_err(Refusal::from);
             let body = body.map_err(with_provider)?;
-            let request = Metered { state, identity: &identity, upstream, head, route: &route };
+            let request = Metered {
+                state,
+                identity: &identity,
+                upstream,
+                head,
+                route: &route,
+            };
             request.serve(wire, body).await.map_err(with_provider)
         }
     }
@@ -187,7 +199,15 @@ impl Outgoing {
     }
 
     async fn make(self) -> Result<Answer, Refusal> {
-        let Outgoing { state, upstream, head, path, body, strip_usage, call } = self;
+        let Outgoing {
+            state,
+            upstream,
+            head,
+            path,
+            body,
+            strip_usage,
+            call,
+        } = self;
         let sent = forward(&state, &upstream, &head.method, &path, &head.headers, body);
         let sent = match tokio::time::timeout(call.time_left(), sent).await {
             Ok(sent) => sent,
@@ -214,7 +234,10 @@ impl Outgoing {
             parts.headers.remove(CONTENT_LENGTH);
             let meter = StreamMeter::new(call.asked().wire, strip_usage);
             let body = MeteredBody::new(incoming, meter, call);
-            return Ok(Response::from_parts(parts, AnswerBody::Metered(Box::new(body))));
+            return Ok(Response::from_parts(
+                parts,
+                AnswerBody::Metered(Box::new(body)),
+            ));
         }
         answer_whole(parts, incoming, call).await
     }
@@ -270,11 +293,16 @@ fn cap_field(upstream: &Upstream) -> CapField {
 
 /// Tells the caller's code where its budget stands.
 fn budget_headers(state: &State, call: &Call, headers: &mut HeaderMap) {
-    let Some(standing) = state.fisc.standing(call.budget()) else { return };
+    let Some(standing) = state.fisc.standing(call.budget()) else {
+        return;
+    };
     let limited = |units: i64| (units < i64::MAX).then_some(units);
     let free = standing.room.now;
     let active = limited(free.time().0);
-    let left = standing.room.deadline.map(|deadline| deadline.since(state.fisc.now()).0);
+    let left = standing
+        .room
+        .deadline
+        .map(|deadline| deadline.since(state.fisc.now()).0);
     let time = active.into_iter().chain(left).min();
     let own = call.asked().within_root(&standing.binding);
     let headers_of = BudgetHeaders {
@@ -309,8 +337,9 @@ impl From<ReadError> for Refusal {
 impl From<ForwardError> for Refusal {
     fn from(error: ForwardError) -> Refusal {
         match error {
-            ForwardError::BadUri => Refusal::new(RefusalKind::BadRequest)
-                .with_detail("the path cannot be in a URL"),
+            ForwardError::BadUri => {
+                Refusal::new(RefusalKind::BadRequest).with_detail("the path cannot be in a URL")
+            }
             ForwardError::Unreachable(why) | ForwardError::Broken(why) => {
                 Refusal::new(RefusalKind::UpstreamUnreachable).with_detail(why)
             }

@@ -13,16 +13,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fisc_core::{Resource, Shortfall};
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use hyper::{HeaderMap, Response, StatusCode};
 
 use crate::routes::Provider;
 
 pub(crate) use self::headers::BudgetHeaders;
 
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
-const STORE_RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
-const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+/// How long to wait for room: such a call has waited here already, so calls in flight are long.
+const ROOM_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long to wait for the ledger, which reopens by itself.
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// A request that is not served, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +33,6 @@ pub(crate) struct Refusal {
     kind: RefusalKind,
     budget: Option<BudgetFacts>,
     detail: Option<String>,
-    retry_after: Option<Duration>,
 }
 
 /// Why a request is not served.
@@ -118,8 +120,8 @@ struct Row {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Retry {
     Never,
-    /// After a time, at most this one.
-    Within(Duration),
+    /// After this time.
+    After(Duration),
     /// As the client's own back-off has it.
     Freely,
 }
@@ -129,7 +131,11 @@ enum Retry {
 impl Refusal {
     /// Makes a refusal without particulars.
     pub(crate) fn new(kind: RefusalKind) -> Refusal {
-        Refusal { kind, budget: None, detail: None, retry_after: None }
+        Refusal {
+            kind,
+            budget: None,
+            detail: None,
+        }
     }
 
     /// Makes the refusal that a tree's decision means. `path` is the refusing budget's path, or
@@ -147,8 +153,13 @@ impl Refusal {
             fisc_core::Refusal::Deadline(_) => (RefusalKind::TimeOver, None),
         };
         let budget = match path {
-            Some(path) => BudgetFacts::Own { path, short: short.map(Figures::from) },
-            None => BudgetFacts::Outer { resource: short.map(|short| short.resource) },
+            Some(path) => BudgetFacts::Own {
+                path,
+                short: short.map(Figures::from),
+            },
+            None => BudgetFacts::Outer {
+                resource: short.map(|short| short.resource),
+            },
         };
         Refusal::new(kind).with_budget(budget)
     }
@@ -165,18 +176,6 @@ impl Refusal {
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Refusal {
         self.detail = Some(detail.into());
         self
-    }
-
-    /// Says when a retry may succeed; kept within what the kind allows.
-    #[must_use]
-    pub(crate) fn with_retry_after(mut self, after: Duration) -> Refusal {
-        self.retry_after = Some(after);
-        self
-    }
-
-    /// Returns why the request is not served.
-    pub(crate) fn kind(&self) -> RefusalKind {
-        self.kind
     }
 
     /// Returns the stable code, the same in body, headers, logs and metrics.
@@ -197,9 +196,7 @@ impl Refusal {
     /// Returns how long the caller shall wait, when waiting helps and a time is to be named.
     fn wait(&self) -> Option<Duration> {
         match self.kind.row().retry {
-            Retry::Within(max) => {
-                Some(self.retry_after.unwrap_or(RETRY_AFTER_MIN).clamp(RETRY_AFTER_MIN, max))
-            }
+            Retry::After(wait) => Some(wait),
             Retry::Never | Retry::Freely => None,
         }
     }
@@ -208,7 +205,11 @@ impl Refusal {
         let row = self.kind.row();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        let retry = if row.retry == Retry::Never { "false" } else { "true" };
+        let retry = if row.retry == Retry::Never {
+            "false"
+        } else {
+            "true"
+        };
         headers.insert("x-should-retry", HeaderValue::from_static(retry));
         headers.insert("fisc-reason", HeaderValue::from_static(row.code));
         if let Ok(id) = HeaderValue::from_str(request_id) {
@@ -216,15 +217,18 @@ impl Refusal {
             headers.insert("x-request-id", id);
         }
         if let Some(wait) = self.wait() {
-            // Whole seconds, rounded up: a client that waits less finds no room again.
-            let seconds = wait.as_millis().div_ceil(1000) as u64;
+            let seconds = wait.as_secs();
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             let millis = HeaderValue::from(wait.as_millis() as u64);
             headers.insert(HeaderName::from_static("retry-after-ms"), millis);
         }
         match &self.budget {
-            Some(BudgetFacts::Own { path, .. }) => headers::insert_text(headers, "fisc-budget", path),
-            Some(BudgetFacts::Outer { .. }) => headers::insert_text(headers, "fisc-budget", "outer"),
+            Some(BudgetFacts::Own { path, .. }) => {
+                headers::insert_text(headers, "fisc-budget", path);
+            }
+            Some(BudgetFacts::Outer { .. }) => {
+                headers::insert_text(headers, "fisc-budget", "outer");
+            }
             None => {}
         }
         if self.kind.leaves_body_unread() {
@@ -246,29 +250,41 @@ impl RefusalKind {
         const BAD: &str = "invalid_request_error";
         const QUOTA: &str = "insufficient_quota";
         const BILLING: &str = "billing_error";
-        use Retry::{Freely, Never, Within};
         use RefusalKind as Kind;
+        use Retry::{After, Freely, Never};
         let row = |status, code, openai, anthropic, retry| {
             let status = StatusCode::from_u16(status).expect("the table holds valid statuses");
-            Row { status, code, openai, anthropic, retry }
+            Row {
+                status,
+                code,
+                openai,
+                anthropic,
+                retry,
+            }
         };
-        let (soon, store) = (Within(RETRY_AFTER_MAX), Within(STORE_RETRY_AFTER_MAX));
+        let (soon, store) = (After(ROOM_RETRY_AFTER), After(STORE_RETRY_AFTER));
         match self {
             Kind::BudgetExhausted => row(402, "budget_exhausted", QUOTA, BILLING, Never),
             Kind::TimeOver => row(402, "budget_time_over", QUOTA, BILLING, Never),
-            Kind::RequestExceedsBudget => {
-                row(402, "request_exceeds_budget", QUOTA, BILLING, Never)
-            }
+            Kind::RequestExceedsBudget => row(402, "request_exceeds_budget", QUOTA, BILLING, Never),
             Kind::RequestExceedsCallLimit => {
                 row(402, "request_exceeds_call_limit", QUOTA, BILLING, Never)
             }
-            Kind::BudgetReserved => {
-                row(429, "budget_reserved", "rate_limit_error", "rate_limit_error", soon)
-            }
+            Kind::BudgetReserved => row(
+                429,
+                "budget_reserved",
+                "rate_limit_error",
+                "rate_limit_error",
+                soon,
+            ),
             Kind::ModelUnpriced => row(402, "model_unpriced", QUOTA, BILLING, Never),
-            Kind::StoreUnavailable => {
-                row(503, "budget_store_unavailable", "server_error", "api_error", store)
-            }
+            Kind::StoreUnavailable => row(
+                503,
+                "budget_store_unavailable",
+                "server_error",
+                "api_error",
+                store,
+            ),
             Kind::Unauthorized => row(401, "invalid_api_key", BAD, "authentication_error", Never),
             Kind::OriginRefused => row(403, "origin_refused", BAD, "permission_error", Never),
             Kind::HostRefused => row(403, "host_refused", BAD, "permission_error", Never),
@@ -278,12 +294,20 @@ impl RefusalKind {
             Kind::TooLarge => row(413, "request_too_large", BAD, "request_too_large", Never),
             Kind::ContentEncoding => row(415, "content_encoding", BAD, BAD, Never),
             Kind::SlowBody => row(408, "slow_body", BAD, "timeout_error", Never),
-            Kind::UpstreamUnreachable => {
-                row(502, "upstream_unreachable", "server_error", "api_error", Freely)
-            }
-            Kind::UpstreamTimeout => {
-                row(504, "upstream_timeout", "server_error", "timeout_error", Never)
-            }
+            Kind::UpstreamUnreachable => row(
+                502,
+                "upstream_unreachable",
+                "server_error",
+                "api_error",
+                Freely,
+            ),
+            Kind::UpstreamTimeout => row(
+                504,
+                "upstream_timeout",
+                "server_error",
+                "timeout_error",
+                Never,
+            ),
         }
     }
 }
@@ -292,8 +316,21 @@ impl RefusalKind {
 
 impl From<&Shortfall> for Figures {
     fn from(short: &Shortfall) -> Figures {
-        let Shortfall { resource, limit, spent, held, needed, .. } = *short;
-        Figures { resource, limit, spent, held, needed }
+        let Shortfall {
+            resource,
+            limit,
+            spent,
+            held,
+            needed,
+            ..
+        } = *short;
+        Figures {
+            resource,
+            limit,
+            spent,
+            held,
+            needed,
+        }
     }
 }
 

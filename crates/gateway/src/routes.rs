@@ -79,9 +79,26 @@ const MODEL_ID_BYTES_MAX: usize = 256;
 
 /// First segments of API paths: what follows a name in the URL is the API from here on.
 const API_ROOTS: [&str; 20] = [
-    "api", "assistants", "audio", "batches", "chat", "completions", "embeddings", "files",
-    "fine_tuning", "images", "messages", "models", "moderations", "openai", "organizations",
-    "realtime", "responses", "v1", "v1beta", "v2",
+    "api",
+    "assistants",
+    "audio",
+    "batches",
+    "chat",
+    "completions",
+    "embeddings",
+    "files",
+    "fine_tuning",
+    "images",
+    "messages",
+    "models",
+    "moderations",
+    "openai",
+    "organizations",
+    "realtime",
+    "responses",
+    "v1",
+    "v1beta",
+    "v2",
 ];
 
 /// Finds the route of a request whose path is free of the gateway's own prefix.
@@ -108,7 +125,11 @@ pub(crate) fn route(
     if method == Method::GET && is_models(&canonical) {
         return found(models_provider(headers), RouteKind::Free, canonical);
     }
-    let kind = if is_plain(path) { RouteKind::Unmetered } else { RouteKind::Ambiguous };
+    let kind = if is_plain(path) {
+        RouteKind::Unmetered
+    } else {
+        RouteKind::Ambiguous
+    };
     found(provider, kind, path.to_owned())
 }
 
@@ -118,7 +139,11 @@ pub(crate) fn caller_provider(path: &str, headers: &HeaderMap) -> Provider {
         || headers.contains_key("anthropic-beta")
         || headers.contains_key("x-api-key")
         || path.split('/').any(|segment| segment == "messages");
-    if anthropic { Provider::Anthropic } else { Provider::OpenAi }
+    if anthropic {
+        Provider::Anthropic
+    } else {
+        Provider::OpenAi
+    }
 }
 
 /// Says whether an API path may begin with this segment.
@@ -153,12 +178,22 @@ fn with_query(path: String, query: Option<&str>) -> String {
 
 /// Adds the version that some base URLs leave out; `/v1/v1/…` stays unknown.
 fn canonical(path: &str) -> String {
-    let has_version = path.strip_prefix(VERSION).is_some_and(|rest| rest.starts_with('/'));
-    if has_version { path.to_owned() } else { format!("{VERSION}{path}") }
+    let has_version = path
+        .strip_prefix(VERSION)
+        .is_some_and(|rest| rest.starts_with('/'));
+    if has_version {
+        path.to_owned()
+    } else {
+        format!("{VERSION}{path}")
+    }
 }
 
 fn models_provider(headers: &HeaderMap) -> Provider {
-    if headers.contains_key("anthropic-version") { Provider::Anthropic } else { Provider::OpenAi }
+    if headers.contains_key("anthropic-version") {
+        Provider::Anthropic
+    } else {
+        Provider::OpenAi
+    }
 }
 
 fn is_models(path: &str) -> bool {

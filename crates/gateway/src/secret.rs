@@ -61,7 +61,7 @@ impl Secret {
     pub fn generate() -> Result<Secret, getrandom::Error> {
         let mut bytes = [0_u8; 16];
         getrandom::fill(&mut bytes)?;
-        Ok(Secret(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok(Secret(format!("{:032x}", u128::from_be_bytes(bytes))))
     }
 
     /// Returns the text itself, to hand it to whom it is for.
@@ -126,7 +126,9 @@ impl SecretHash {
 
     /// Says whether this is the hash of a default that everybody knows.
     pub fn is_well_known(&self) -> bool {
-        WELL_KNOWN.iter().any(|text| SecretHash::of(text).same(self).into())
+        WELL_KNOWN
+            .iter()
+            .any(|text| SecretHash::of(text).same(self).into())
     }
 }
 
@@ -138,13 +140,19 @@ impl fmt::Debug for SecretHash {
 
 /// Checks that a secret that somebody chose cannot be guessed.
 pub(crate) fn check_strength(text: &str) -> Result<(), WeakSecret> {
-    if WELL_KNOWN.iter().any(|known| known.eq_ignore_ascii_case(text)) {
+    if WELL_KNOWN
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(text))
+    {
         return Err(WeakSecret::WellKnown);
     }
     if text.len() < SECRET_CHARS_MIN {
         return Err(WeakSecret::TooShort);
     }
-    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
+    if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    {
         return Err(WeakSecret::BadCharacter);
     }
     let mut seen = [false; 128];
@@ -171,7 +179,10 @@ mod tests {
 
     #[test]
     fn a_generated_secret_has_128_bits_and_is_new_each_time() {
-        let (one, two) = (Secret::generate().expect("random"), Secret::generate().expect("random"));
+        let (one, two) = (
+            Secret::generate().expect("random"),
+            Secret::generate().expect("random"),
+        );
         assert_eq!(one.expose().len(), 32);
         assert!(one.expose().bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert_ne!(one.expose(), two.expose());

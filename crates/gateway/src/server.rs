@@ -101,7 +101,9 @@ fn serve(
     let _ = stream.set_nodelay(true);
     let state = Arc::clone(state);
     let service = service_fn(move |request| proxy::serve(Arc::clone(&state), request));
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned();
     let watched = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = watched.await {

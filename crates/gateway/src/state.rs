@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fisc::Fisc;
+use fisc::{Fisc, Resource};
 use fisc_llm::{Learner, PriceBook};
 
 use crate::policy::Policy;
@@ -34,6 +34,16 @@ pub(crate) struct Traffic {
     pub(crate) refused_in_a_row: AtomicU64,
     /// Calls that were refused for good.
     pub(crate) refused: AtomicU64,
+    limiting: Mutex<Option<Limiting>>,
+}
+
+/// What stopped a call for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limiting {
+    /// The path of the budget.
+    pub budget: String,
+    /// The resource, or `None` for elapsed time.
+    pub resource: Option<Resource>,
 }
 
 // === impl State ===
@@ -67,7 +77,9 @@ impl State {
 
     /// Returns where calls of a provider go.
     pub(crate) fn upstream(&self, provider: Provider) -> Option<&Upstream> {
-        self.upstreams.iter().find(|upstream| upstream.provider() == provider)
+        self.upstreams
+            .iter()
+            .find(|upstream| upstream.provider() == provider)
     }
 }
 
@@ -79,8 +91,16 @@ impl Traffic {
         self.refused_in_a_row.store(0, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_refused(&self) {
+    pub(crate) fn count_refused(&self, limiting: Limiting) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         self.refused_in_a_row.fetch_add(1, Ordering::Relaxed);
+        *self.limiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(limiting);
+    }
+
+    pub(crate) fn limiting(&self) -> Option<Limiting> {
+        self.limiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

@@ -87,7 +87,10 @@ impl Upstream {
         credential: &Credential,
     ) -> Result<Upstream, UpstreamError> {
         let (base, _) = base.split_once('#').unwrap_or((base, ""));
-        let parts = base.parse::<Uri>().map_err(|_| UpstreamError::NotAUrl)?.into_parts();
+        let parts = base
+            .parse::<Uri>()
+            .map_err(|_| UpstreamError::NotAUrl)?
+            .into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
             return Err(UpstreamError::NotAUrl);
         };
@@ -97,7 +100,9 @@ impl Upstream {
         if authority.as_str().contains('@') {
             return Err(UpstreamError::UserInfo);
         }
-        let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let path = parts
+            .path_and_query
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
         if path.query().is_some() {
             return Err(UpstreamError::Query);
         }
@@ -108,14 +113,20 @@ impl Upstream {
         };
         // OpenAI's newer models refuse `max_tokens`, most other servers know nothing else.
         let own = provider == Provider::OpenAi && authority.host().ends_with(".openai.com");
-        let cap_field = if own { CapField::MaxCompletionTokens } else { CapField::MaxTokens };
+        let cap_field = if own {
+            CapField::MaxCompletionTokens
+        } else {
+            CapField::MaxTokens
+        };
         Ok(Upstream {
             provider,
             scheme,
             authority,
             prefix,
             versioned,
-            credential: credential.header(provider).map_err(|_| UpstreamError::Credential)?,
+            credential: credential
+                .header(provider)
+                .map_err(|_| UpstreamError::Credential)?,
             passes_credentials: matches!(credential, Credential::Caller),
             cap_field,
             include_usage: true,
@@ -157,7 +168,9 @@ impl Upstream {
     /// # Errors
     /// When `path` cannot be in a URL.
     pub(crate) fn uri(&self, path: &str) -> Result<Uri, hyper::http::Error> {
-        let unversioned = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/'));
+        let unversioned = path
+            .strip_prefix("/v1")
+            .filter(|rest| rest.starts_with('/'));
         let path = unversioned.filter(|_| self.versioned).unwrap_or(path);
         Uri::builder()
             .scheme(self.scheme.clone())
@@ -179,7 +192,12 @@ impl Upstream {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The path may hold the run secret of an outer gateway.
-        let base = format!("{}://{}{}", self.scheme, self.authority, scrub(&self.prefix));
+        let base = format!(
+            "{}://{}{}",
+            self.scheme,
+            self.authority,
+            scrub(&self.prefix)
+        );
         f.debug_struct("Upstream")
             .field("provider", &self.provider)
             .field("base", &base)

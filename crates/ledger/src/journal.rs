@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use fisc_core::{BudgetId, Timestamp};
+use rusqlite::Connection;
 
 use crate::entry::Entry;
 use crate::error::{Error, Poisoned};
@@ -26,6 +27,8 @@ pub use queue::Ticket;
 
 use queue::{Command, RefusalKey, Shared};
 use writer::Writer;
+
+type Meta = HashMap<String, String>;
 
 /// How many commits may pass between two checkpoints by default: some megabytes of log.
 const CHECKPOINT_COMMITS: u32 = 256;
@@ -65,7 +68,7 @@ pub struct Options {
 pub struct Journal {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<Result<(), Error>>>,
-    meta: Mutex<HashMap<String, String>>,
+    meta: Mutex<Meta>,
 }
 
 // === impl Durability ===
@@ -114,24 +117,12 @@ impl Journal {
     pub fn open(options: Options) -> Result<(Journal, Recovered), Error> {
         lock::check_filesystem(&options.path)?;
         let lock = Lock::acquire(&options.path, options.now)?;
-        let fsync = options.durability == Durability::Full;
-        let vfs = options.vfs.as_deref();
-        let connection = schema::connect(&options.path, vfs, Access::Write { fsync })?;
-        let stopped = lock.stopped()?;
-        if stopped.is_some() {
-            verify::verify_connection(&connection)?;
-            // What a failed sync left in the log may never have reached the disk: write it anew,
-            // so that no later commit rests on it.
-            writer::checkpoint(&connection, "TRUNCATE")?;
-            lock.write(None)?;
-        }
-        let recovered = Recovered {
-            stopped,
-            ..recovery::recover(&connection)?
-        };
-        let meta = read_meta(&connection)?;
-        connection.execute("UPDATE journal SET ended = 'open'", [])?;
-
+        let (connection, recovered, meta) = prepare(&options, &lock).inspect_err(|error| {
+            // A write that failed here is no better than one that failed later.
+            if matches!(error, Error::Sqlite(_)) {
+                let _ = lock.write(Some(&error.to_string()));
+            }
+        })?;
         let shared = Arc::new(Shared::new(options.durability == Durability::Async));
         let writer = Writer::new(
             connection,
@@ -241,7 +232,33 @@ impl Drop for Journal {
     }
 }
 
-fn read_meta(connection: &rusqlite::Connection) -> Result<HashMap<String, String>, Error> {
+/// Connects, mends what the last writer left, and recovers.
+fn prepare(options: &Options, lock: &Lock) -> Result<(Connection, Recovered, Meta), Error> {
+    let fsync = options.durability == Durability::Full;
+    let vfs = options.vfs.as_deref();
+    let connection = schema::connect(&options.path, vfs, Access::Write { fsync })?;
+    let stopped = lock.stopped()?;
+    if stopped.is_some() {
+        verify::verify_connection(&connection)?;
+        // What a failed sync left in the log may never have reached the disk: write it anew,
+        // so that no later commit rests on it.
+        writer::checkpoint(&connection, "TRUNCATE")?;
+        lock.write(None)?;
+    }
+    let recovered = Recovered {
+        stopped,
+        ..recovery::recover(&connection)?
+    };
+    let meta = read_meta(&connection)?;
+    // A commit of its own in any case: after a checkpoint it makes the old log invalid for good.
+    connection.execute(
+        "UPDATE journal SET ended = 'open', epoch = ?1",
+        [recovered.epoch],
+    )?;
+    Ok((connection, recovered, meta))
+}
+
+fn read_meta(connection: &Connection) -> Result<Meta, Error> {
     let mut statement = connection.prepare("SELECT key, value FROM meta")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

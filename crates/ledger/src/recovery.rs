@@ -73,6 +73,8 @@ pub struct Recovered {
     pub stopped: Option<String>,
     /// The identity of this journal, made with the file.
     pub journal_id: String,
+    /// How often it was opened for writing, this time included.
+    pub epoch: u32,
     /// How many entries there are.
     pub entries: u64,
     /// The hash of the last one.
@@ -81,22 +83,22 @@ pub struct Recovered {
 
 /// Reads all of it.
 pub(crate) fn recover(connection: &Connection) -> Result<Recovered, Error> {
-    let (journal_id, ended): (String, String) =
-        connection.query_row("SELECT id, ended FROM journal", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+    let (journal_id, epoch, ended): (String, u32, String) =
+        connection.query_row("SELECT id, epoch, ended FROM journal", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
     let (entries, head) = last_entry(connection, &journal_id)?;
     let (open, in_doubt) = holds(connection)?;
     let budgets = budgets(connection)?;
     check_held(&budgets, &open)?;
-    let clean = ended == "closed";
     Ok(Recovered {
         budgets,
         open,
         in_doubt,
-        clean,
+        clean: ended == "closed",
         stopped: None,
         journal_id,
+        epoch: epoch + 1,
         entries,
         head,
     })

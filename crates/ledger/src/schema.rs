@@ -1,5 +1,6 @@
 //! Opening the file: version guard, pragmas, and the numbered migration steps.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
@@ -46,6 +47,10 @@ pub(crate) fn connect(path: &Path, vfs: Option<&str>, access: Access) -> Result<
         None => Connection::open_with_flags(path, flags)?,
     };
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    if vfs.is_some() {
+        // Before anything is read: the first read decides whether there is shared memory.
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+    }
     connection.execute_batch(&format!(
         "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};
          PRAGMA trusted_schema = OFF;
@@ -54,9 +59,6 @@ pub(crate) fn connect(path: &Path, vfs: Option<&str>, access: Access) -> Result<
          PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -8192;",
     ))?;
-    if vfs.is_some() {
-        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
-    }
     match access {
         Access::Write { fsync } => {
             check_owner(&connection, path)?;
@@ -65,6 +67,7 @@ pub(crate) fn connect(path: &Path, vfs: Option<&str>, access: Access) -> Result<
         }
         Access::Read => {
             connection.execute_batch("PRAGMA query_only = ON")?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             check_owner(&connection, path)?;
             if user_version(&connection)? == 0 {
                 return Err(Error::NotALedger(path.to_owned()));
@@ -98,7 +101,12 @@ fn check_owner(connection: &Connection, path: &Path) -> Result<(), Error> {
 
 /// Checkpoints are made by the writer itself, between commits, so that their errors are seen.
 fn log_ahead(connection: &Connection, fsync: bool) -> Result<(), Error> {
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    // Reading to the end matters: the change is committed after the row.
+    let modes: Vec<String> = connection
+        .prepare("PRAGMA journal_mode = WAL")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mode = modes.concat();
     if mode != "wal" {
         return Err(Error::NoWal { mode });
     }
@@ -107,6 +115,23 @@ fn log_ahead(connection: &Connection, fsync: bool) -> Result<(), Error> {
         "PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = 0;"
     ))?;
     Ok(())
+}
+
+/// Says what of the schema is not as the steps make it, if anything: a trigger that somebody
+/// dropped, a constraint that a flipped bit changed.
+pub(crate) fn deviation(connection: &Connection) -> Result<Option<String>, Error> {
+    let mut pristine = Connection::open_in_memory()?;
+    migrate(&mut pristine)?;
+    let (expected, found) = (definitions(&pristine)?, definitions(connection)?);
+    let different = expected.symmetric_difference(&found).next();
+    Ok(different.map(|(kind, name, _)| format!("{kind} {name} is not as it was made")))
+}
+
+fn definitions(connection: &Connection) -> Result<BTreeSet<(String, String, String)>, Error> {
+    let mut statement =
+        connection.prepare("SELECT type, name, coalesce(sql, '') FROM sqlite_schema")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), Error> {
@@ -188,10 +213,10 @@ mod tests {
     /// A released step must never change: make a new one. The list grows by one with each.
     #[test]
     fn released_steps_are_unchanged() {
-        let hex = |step: &&str| checksum(step).iter().map(|b| format!("{b:02x}")).collect();
+        let hex = |step: &&str| crate::chain::Hash(checksum(step)).to_string();
         let found: Vec<String> = STEPS.iter().map(hex).collect();
         assert_eq!(found, [STEP_1]);
     }
 
-    const STEP_1: &str = "to be filled";
+    const STEP_1: &str = "9cd1cff3e203a5392e6a4815400ef4421ddd26bf2ca72267f570baf51432de92";
 }

@@ -101,13 +101,14 @@ fn corrected_holds(connection: &Connection) -> Result<Vec<fisc_core::HoldId>, Ve
     Ok(ids.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Checks every page, and every index against its table.
+/// Checks every page, every index against its table, and the schema itself.
 fn check_structure(connection: &Connection) -> Result<(), VerifyError> {
     let problem: String =
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if problem == "ok" {
-        Ok(())
+    let problem = if problem == "ok" {
+        schema::deviation(connection)?
     } else {
-        Err(VerifyError::Structure(problem))
-    }
+        Some(problem)
+    };
+    problem.map_or(Ok(()), |problem| Err(VerifyError::Structure(problem)))
 }

@@ -81,6 +81,7 @@ impl InputBound {
 
     /// Takes a learned quantile of tokens per byte, in millionths, instead of one per byte. Not a
     /// certain bound; never larger than [`InputBound::of_body`], which is returned when smaller.
+    #[must_use]
     pub fn likely(
         self,
         shape: &InputShape,

@@ -49,6 +49,10 @@ pub struct RequestFacts<'a> {
 }
 
 /// The shape and size of a request's input.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, no states"
+)]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InputShape {
     /// Bytes of the whole body.
@@ -132,7 +136,10 @@ pub enum FactsError {
         at: usize,
     },
     /// Containers inside one another without end.
-    #[error("the body is nested too deeply (byte {at}): use at most {} levels", crate::json::DEPTH_MAX)]
+    #[error(
+        "the body is nested too deeply (byte {at}): use at most {} levels",
+        crate::json::DEPTH_MAX
+    )]
     TooDeep {
         /// Offset where the limit is passed.
         at: usize,
@@ -144,7 +151,9 @@ pub enum FactsError {
     #[error("`model` is missing: name the model, it decides the price")]
     ModelMissing,
     /// A member that bills twice in one object.
-    #[error("`{name}` appears twice in {place}: send it once, since servers differ in which counts")]
+    #[error(
+        "`{name}` appears twice in {place}: send it once, since servers differ in which counts"
+    )]
     Duplicate {
         /// The member.
         name: &'static str,
@@ -218,7 +227,11 @@ impl<'a> RequestFacts<'a> {
     /// # Panics
     /// When `body` has not the length of the body that was read.
     pub fn edit(&self, body: &[u8], edits: &Edits<'_>) -> Vec<u8> {
-        assert_eq!(body.len() as u64, self.input.body_bytes, "not the body that was read");
+        assert_eq!(
+            body.len() as u64,
+            self.input.body_bytes,
+            "not the body that was read"
+        );
         let mut splices = Splices::default();
         if let Some(model) = edits.model {
             splices.replace(self.places.model.clone(), quoted(model));

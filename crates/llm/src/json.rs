@@ -48,6 +48,17 @@ pub(crate) struct Key<'a> {
     comma: Option<usize>,
 }
 
+/// What stands before a member or an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Separator {
+    /// Nothing: it is the first.
+    None,
+    /// A comma at this offset.
+    Comma(usize),
+    /// The closing bracket instead.
+    Closer,
+}
+
 /// Says why a text cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -79,16 +90,26 @@ pub(crate) fn whole(raw: &[u8]) -> Result<u64, NotWhole> {
             return Err(NotWhole::Fraction);
         }
         // Saturates rather than returns, so that 99999999999999999999.5 is told as a fraction.
-        count = count.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
+        count = count
+            .saturating_mul(10)
+            .saturating_add(u64::from(byte - b'0'));
     }
-    if count <= i64::MAX.unsigned_abs() { Ok(count) } else { Err(NotWhole::TooLarge) }
+    if count <= i64::MAX.unsigned_abs() {
+        Ok(count)
+    } else {
+        Err(NotWhole::TooLarge)
+    }
 }
 
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { bytes, at: 0, depth: 0 }
+        Reader {
+            bytes,
+            at: 0,
+            depth: 0,
+        }
     }
 
     /// Tells what the next value is, without reading it.
@@ -118,14 +139,18 @@ impl<'a> Reader<'a> {
 
     /// Reads the next name of the open object, or its end. `first` starts as `true`.
     pub(crate) fn key(&mut self, first: &mut bool) -> Result<Option<Key<'a>>, Fault> {
-        let Some(comma) = self.separator(first, b'}')? else { return Ok(None) };
+        let comma = match self.separator(first, b'}')? {
+            Separator::Closer => return Ok(None),
+            Separator::None => None,
+            Separator::Comma(at) => Some(at),
+        };
         let text = self.name()?;
         Ok(Some(Key { text, comma }))
     }
 
     /// Says whether the open array has another element, or ends it. `first` starts as `true`.
     pub(crate) fn element(&mut self, first: &mut bool) -> Result<bool, Fault> {
-        Ok(self.separator(first, b']')?.is_some())
+        Ok(self.separator(first, b']')? != Separator::Closer)
     }
 
     /// Reads a string.
@@ -148,6 +173,11 @@ impl<'a> Reader<'a> {
         let value = self.peek() == Some(b't');
         self.literal(if value { b"true" } else { b"false" })?;
         Ok(value)
+    }
+
+    /// Passes over any value.
+    pub(crate) fn pass(&mut self) -> Result<(), Fault> {
+        self.skip().map(drop)
     }
 
     /// Passes over any value and returns where it stood.
@@ -185,7 +215,11 @@ impl<'a> Reader<'a> {
     /// Checks that nothing but white space is left.
     pub(crate) fn end(&mut self) -> Result<(), Fault> {
         self.space();
-        if self.at == self.bytes.len() { Ok(()) } else { Err(self.fault()) }
+        if self.at == self.bytes.len() {
+            Ok(())
+        } else {
+            Err(self.fault())
+        }
     }
 
     /// Returns a part of the text.
@@ -206,7 +240,11 @@ impl<'a> Reader<'a> {
             return comma..end;
         }
         self.space();
-        let end = if self.peek() == Some(b',') { self.at + 1 } else { end };
+        let end = if self.peek() == Some(b',') {
+            self.at + 1
+        } else {
+            end
+        };
         key.text.at()..end
     }
 
@@ -223,21 +261,21 @@ impl<'a> Reader<'a> {
         Ok(self.at)
     }
 
-    /// Passes the comma before a member or an element. The outer `None` is the container's end.
-    fn separator(&mut self, first: &mut bool, closer: u8) -> Result<Option<Option<usize>>, Fault> {
+    /// Passes what stands before a member or an element, or ends the container.
+    fn separator(&mut self, first: &mut bool, closer: u8) -> Result<Separator, Fault> {
         self.space();
         let is_first = std::mem::replace(first, false);
         match self.peek() {
             Some(byte) if byte == closer => {
                 self.at += 1;
                 self.depth -= 1;
-                Ok(None)
+                Ok(Separator::Closer)
             }
             Some(b',') if !is_first => {
                 self.at += 1;
-                Ok(Some(Some(self.at - 1)))
+                Ok(Separator::Comma(self.at - 1))
             }
-            Some(_) if is_first => Ok(Some(None)),
+            Some(_) if is_first => Ok(Separator::None),
             _ => Err(self.fault()),
         }
     }
@@ -249,9 +287,9 @@ impl<'a> Reader<'a> {
                 self.at += 1;
                 return Ok(Some(self.bytes[self.at - 1]));
             }
-            Kind::String => drop(self.string()?),
+            Kind::String => self.string().map(drop)?,
             Kind::Number => self.number_end()?,
-            Kind::Bool => drop(self.boolean()?),
+            Kind::Bool => self.boolean().map(drop)?,
             Kind::Null => self.literal(b"null")?,
         }
         Ok(None)
@@ -302,7 +340,7 @@ impl<'a> Reader<'a> {
         self.at += 1;
         let mut escaped = false;
         loop {
-            self.to_quote_or_escape()?;
+            self.pass_plain()?;
             if self.bytes[self.at] == b'"' {
                 break;
             }
@@ -310,10 +348,15 @@ impl<'a> Reader<'a> {
             self.escape()?;
         }
         self.at += 1;
-        Ok(Text::new(quote, &self.bytes[quote + 1..self.at - 1], escaped))
+        Ok(Text::new(
+            quote,
+            &self.bytes[quote + 1..self.at - 1],
+            escaped,
+        ))
     }
 
-    fn to_quote_or_escape(&mut self) -> Result<(), Fault> {
+    /// Passes what is neither a quote nor an escape.
+    fn pass_plain(&mut self) -> Result<(), Fault> {
         let rest = &self.bytes[self.at..];
         for (passed, byte) in rest.iter().take(SHORT_STRING_BYTES).enumerate() {
             match byte {
@@ -326,7 +369,11 @@ impl<'a> Reader<'a> {
             }
         }
         let length = memchr::memchr2(b'"', b'\\', rest).ok_or(Fault::Syntax(self.bytes.len()))?;
-        if rest[..length].iter().fold(false, |found, byte| found | (*byte < 0x20)) {
+        if rest[..length]
+            .iter()
+            .fold(u8::MAX, |least, byte| least.min(*byte))
+            < 0x20
+        {
             return Err(self.fault());
         }
         self.at += length;
@@ -339,7 +386,10 @@ impl<'a> Reader<'a> {
             Some(b'u') => 6,
             _ => return Err(self.fault()),
         };
-        let digits = self.bytes.get(self.at + 2..self.at + length).ok_or(self.fault())?;
+        let digits = self
+            .bytes
+            .get(self.at + 2..self.at + length)
+            .ok_or(self.fault())?;
         if !digits.iter().all(u8::is_ascii_hexdigit) {
             return Err(self.fault());
         }
@@ -375,7 +425,11 @@ impl<'a> Reader<'a> {
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at > start { Ok(()) } else { Err(self.fault()) }
+        if self.at > start {
+            Ok(())
+        } else {
+            Err(self.fault())
+        }
     }
 
     fn literal(&mut self, word: &[u8]) -> Result<(), Fault> {

@@ -93,9 +93,11 @@ pub(crate) fn limits(model: &str, output: Option<u64>, window: Option<u64>) -> M
             .map_or(Maximum::Assumed(assumed), Maximum::Known)
     };
     let window = known(window, family.map(|(_, _, window)| *window), ASSUMED_WINDOW);
-    let image_tokens = match model.starts_with("gpt-4o-mini") {
-        true => IMAGE_TOKENS_GPT_4O_MINI,
-        false => IMAGE_TOKENS,
+    let small = model.starts_with("gpt-4o-mini");
+    let image_tokens = if small {
+        IMAGE_TOKENS_GPT_4O_MINI
+    } else {
+        IMAGE_TOKENS
     };
     ModelLimits {
         output: known(output, family.map(|(_, output, _)| *output), ASSUMED_OUTPUT),

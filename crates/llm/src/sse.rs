@@ -145,10 +145,18 @@ impl Tap {
     fn pass_bom(&mut self, chunk: &[u8]) -> usize {
         let Bom::Met(met) = self.bom else { return 0 };
         let rest = &BOM[met..];
-        let common = rest.iter().zip(chunk).take_while(|(expected, byte)| expected == byte).count();
+        let common = rest
+            .iter()
+            .zip(chunk)
+            .take_while(|(expected, byte)| expected == byte)
+            .count();
         if common == rest.len() || (common == chunk.len() && !chunk.is_empty()) {
             let whole = common == rest.len();
-            self.bom = if whole { Bom::Passed } else { Bom::Met(met + common) };
+            self.bom = if whole {
+                Bom::Passed
+            } else {
+                Bom::Met(met + common)
+            };
             return common;
         }
         if chunk.is_empty() {
@@ -266,11 +274,17 @@ impl Tap {
     fn dispatch(&mut self, end: u64, data: Option<&[u8]>, sink: &mut impl FnMut(Event<'_>)) {
         self.limit_event(end);
         let event = &mut self.event;
-        let Some(start) = event.start.take() else { return };
+        let Some(start) = event.start.take() else {
+            return;
+        };
         if event.data_lines > 0 || event.oversized {
             sink(Event {
                 name: if event.oversized { b"" } else { &event.name },
-                data: if event.oversized { b"" } else { data.unwrap_or(&event.data) },
+                data: if event.oversized {
+                    b""
+                } else {
+                    data.unwrap_or(&event.data)
+                },
                 start,
                 end,
                 data_at: (event.data_lines == 1 && !event.oversized).then_some(event.data_at),
@@ -287,7 +301,9 @@ impl Tap {
     /// Lets go of an event that has grown too large by `end`.
     fn limit_event(&mut self, end: u64) {
         let line = (self.in_line && !self.line_ignored).then_some(self.line_start);
-        let Some(start) = self.event.start.or(line) else { return };
+        let Some(start) = self.event.start.or(line) else {
+            return;
+        };
         if end - start > EVENT_BYTES_MAX {
             self.event.start = Some(start);
             self.event.oversized = true;

@@ -78,7 +78,9 @@ impl StreamMeter {
     /// Takes the next bytes from the provider and adds to `relay` what goes to the client.
     /// Nothing is kept back, unless usage is stripped: then an event that is not complete is.
     pub fn feed(&mut self, chunk: Bytes, relay: &mut Vec<Bytes>) -> Progress {
-        let StreamMeter { tap, events, strip, .. } = self;
+        let StreamMeter {
+            tap, events, strip, ..
+        } = self;
         events.start_chunk();
         let open_tail = if let Some(strip) = strip {
             let mut pass = strip.pass(&chunk, relay);
@@ -86,18 +88,26 @@ impl StreamMeter {
             pass.end(tap.open_event());
             0
         } else {
-            tap.feed(&chunk, &mut |event| drop(events.take(&event)));
+            tap.feed(&chunk, &mut |event| {
+                events.take(&event);
+            });
             let length = chunk.len() as u64;
             relay.push(chunk);
-            tap.open_event().map_or(0, |start| (tap.offset() - start).min(length))
+            tap.open_event()
+                .map_or(0, |start| (tap.offset() - start).min(length))
         };
-        Progress { open_tail, ..events.progress() }
+        Progress {
+            open_tail,
+            ..events.progress()
+        }
     }
 
     /// Ends the stream where the provider did: adds what was kept back to `relay`, and reads an
     /// event that was not ended, for its usage.
     pub fn finish(&mut self, relay: &mut Vec<Bytes>) -> Reported {
-        let StreamMeter { tap, events, strip, .. } = self;
+        let StreamMeter {
+            tap, events, strip, ..
+        } = self;
         events.start_chunk();
         if let Some(strip) = strip {
             let nothing = Bytes::new();
@@ -105,7 +115,9 @@ impl StreamMeter {
             tap.finish(&mut |event| pass.edit(&event, events.take(&event)));
             pass.end(None);
         } else {
-            tap.finish(&mut |event| drop(events.take(&event)));
+            tap.finish(&mut |event| {
+                events.take(&event);
+            });
         }
         events.reported()
     }
@@ -141,7 +153,11 @@ impl StreamMeter {
     pub fn ending_with(&self, shown: &Usage) -> Bytes {
         let asked = self.usage_asked.unwrap_or(self.events.mentions_usage());
         let ending = ending::ending(&self.events, shown, asked);
-        if ending.is_empty() { Bytes::new() } else { self.after_event(&ending) }
+        if ending.is_empty() {
+            Bytes::new()
+        } else {
+            self.after_event(&ending)
+        }
     }
 
     /// Returns the wire's event for an error within a stream.

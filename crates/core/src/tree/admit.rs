@@ -49,7 +49,7 @@ impl Tree {
                 Err(TreeError::Conflict(id))
             };
         }
-        if self.ended.contains_key(&id) {
+        if self.ended.get(id).is_some() {
             return Err(TreeError::Conflict(id));
         }
         if !amount.is_non_negative() {
@@ -59,15 +59,13 @@ impl Tree {
             .get(budget.0 as usize)
             .ok_or(TreeError::UnknownBudget(budget))?;
         self.check_range(amount)?;
-        if let Err(refusal) = self.judge(now, budget, amount, finalize) {
-            return Ok(Err(refusal));
-        }
-        let ordinary = self
-            .shortfall(budget, amount, Cap::Ordinary, Sum::Load)
-            .is_none();
-        if !ordinary {
-            self.node_mut(budget).finalized |= !finalize;
-            events.push(Event::Finalize { budget });
+        match self.decide(now, budget, amount, finalize) {
+            Err(refusal) => return Ok(Err(refusal)),
+            Ok(Cap::Ordinary) => {}
+            Ok(Cap::Whole) => {
+                self.node_mut(budget).finalized |= !finalize;
+                events.push(Event::Finalize { budget });
+            }
         }
         self.holds.insert(
             id,
@@ -142,28 +140,40 @@ impl Tree {
         amount: Amount,
         finalize: bool,
     ) -> Result<(), Refusal> {
+        self.decide(now, budget, amount, finalize).map(|_| ())
+    }
+
+    /// Decides on a hold, and says which part of the limits it needs.
+    fn decide(
+        &self,
+        now: Timestamp,
+        budget: BudgetId,
+        amount: Amount,
+        finalize: bool,
+    ) -> Result<Cap, Refusal> {
         let node = self.node(budget);
         if node.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Refusal::Deadline(budget));
         }
         self.judge_size(budget, amount, amount)?;
-        let cap = if finalize { Cap::Whole } else { Cap::Ordinary };
-        let Some(short) = self.shortfall(budget, amount, cap, Sum::Load) else {
-            return Ok(());
+        let Some(short) = self.shortfall(budget, amount, Cap::Ordinary, Sum::Load) else {
+            return Ok(Cap::Ordinary);
         };
-        let Some(never) = self.shortfall(budget, amount, cap, Sum::Floor) else {
-            return Err(Refusal::NotNow(short));
-        };
-        if !self.may_finalize(budget) {
-            return Err(Refusal::Never(never));
+        if !finalize {
+            let Some(never) = self.shortfall(budget, amount, Cap::Ordinary, Sum::Floor) else {
+                return Err(Refusal::NotNow(short));
+            };
+            // Ordinary room has run out for good: this may be the agent's wrap-up call.
+            if !self.may_finalize(budget) {
+                return Err(Refusal::Never(never));
+            }
         }
-        // Ordinary room has run out for good: this is the agent's wrap-up call.
-        match self.shortfall(budget, amount, Cap::Whole, Sum::Load) {
-            None => Ok(()),
-            Some(short) => match self.shortfall(budget, amount, Cap::Whole, Sum::Floor) {
-                None => Err(Refusal::NotNow(short)),
-                Some(never) => Err(Refusal::Never(never)),
-            },
+        let Some(short) = self.shortfall(budget, amount, Cap::Whole, Sum::Load) else {
+            return Ok(Cap::Whole);
+        };
+        match self.shortfall(budget, amount, Cap::Whole, Sum::Floor) {
+            None => Err(Refusal::NotNow(short)),
+            Some(never) => Err(Refusal::Never(never)),
         }
     }
 

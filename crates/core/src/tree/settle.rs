@@ -1,6 +1,6 @@
 //! The ends of holds: settled, voided, charged in doubt; and corrections that come later.
 
-use super::{Hold, MAX_ENDED, Tree, grow::over};
+use super::{Hold, Tree, grow::over};
 use crate::amount::{Amount, OutOfRange};
 use crate::event::Event;
 use crate::id::{BudgetId, HoldId};
@@ -47,9 +47,14 @@ impl Tree {
         // The hold is in every sum already: only what exceeds it is new.
         self.check_range(actual.checked_sub(hold.amount)?.max(Amount::ZERO))?;
         let early = self.binding_level(hold.budget).0 < Level::Red;
-        let before = self.path_over(hold.budget);
-        self.end(id, hold, actual)?;
-        let overrun = self.record_overrun(hold.budget, &before, events);
+        let overrun = if actual.fits(&hold.amount) {
+            self.end(id, hold, actual)?;
+            Amount::ZERO
+        } else {
+            let before = self.path_over(hold.budget);
+            self.end(id, hold, actual)?;
+            self.record_overrun(hold.budget, &before, events)
+        };
         self.node_mut(hold.budget).spent_before_red |= early;
         self.refresh_path_levels(hold.budget, events);
         let receipt = Receipt {
@@ -59,7 +64,7 @@ impl Tree {
             voided: false,
             overrun,
         };
-        self.remember(id, receipt);
+        self.ended.remember(id, receipt);
         Ok(receipt)
     }
 
@@ -77,7 +82,7 @@ impl Tree {
             voided: true,
             overrun: Amount::ZERO,
         };
-        self.remember(id, receipt);
+        self.ended.remember(id, receipt);
         Ok(receipt)
     }
 
@@ -202,21 +207,11 @@ impl Tree {
         id: HoldId,
         same: impl Fn(&Receipt) -> bool,
     ) -> Result<Receipt, TreeError> {
-        match self.ended.get(&id) {
+        match self.ended.get(id) {
             Some(receipt) if same(receipt) => Ok(*receipt),
             Some(_) => Err(TreeError::Conflict(id)),
             None => Err(TreeError::UnknownHold(id)),
         }
-    }
-
-    fn remember(&mut self, id: HoldId, receipt: Receipt) {
-        if self.ended_order.len() == MAX_ENDED
-            && let Some(oldest) = self.ended_order.pop_front()
-        {
-            self.ended.remove(&oldest);
-        }
-        self.ended.insert(id, receipt);
-        self.ended_order.push_back(id);
     }
 
     /// By how much each budget on the path is over its limit, from the leaf up.

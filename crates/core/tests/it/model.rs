@@ -12,7 +12,7 @@ mod reference;
 use fisc_core::{Amount, Claim, Limits, Permille, Resource, Terms, TimeUs};
 use play::{Op, Play};
 
-const CASES_DEFAULT: u32 = 300;
+const CASES_DEFAULT: u32 = 800;
 const OPERATIONS_MAX: usize = 60;
 
 #[test]
@@ -40,21 +40,23 @@ fn the_engine_does_what_the_reference_says() {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let (any, by) = (any::<u16>, amount);
+    let (some, by) = (any::<u16>, amount);
     prop_oneof![
-        3 => (any(), any::<bool>(), terms())
+        3 => (some(), any::<bool>(), terms())
             .prop_map(|(parent, deep, terms)| Op::Allocate { parent, deep, terms }),
-        1 => (any(), terms()).prop_map(|(budget, terms)| Op::SetTerms { budget, terms }),
-        8 => (any(), by(), prop::bool::weighted(0.2))
+        1 => (some(), terms()).prop_map(|(budget, terms)| Op::SetTerms { budget, terms }),
+        8 => (some(), by(), prop::bool::weighted(0.2))
             .prop_map(|(budget, amount, finalize)| Op::Hold { budget, amount, finalize }),
-        1 => any().prop_map(|hold| Op::HoldAgain { hold }),
-        2 => (any(), by()).prop_map(|(hold, by)| Op::Extend { hold, by }),
-        2 => (any(), by()).prop_map(|(hold, so_far)| Op::Meter { hold, so_far }),
-        5 => (any(), prop::option::weighted(0.3, by()))
+        2 => (some(), prop::option::of(prop::sample::select(&Resource::ALL[..])), any::<bool>())
+            .prop_map(|(budget, more, finalize)| Op::HoldAll { budget, more, finalize }),
+        1 => some().prop_map(|hold| Op::HoldAgain { hold }),
+        2 => (some(), by()).prop_map(|(hold, by)| Op::Extend { hold, by }),
+        2 => (some(), by()).prop_map(|(hold, so_far)| Op::Meter { hold, so_far }),
+        5 => (some(), prop::option::weighted(0.3, by()))
             .prop_map(|(hold, actual)| Op::Settle { hold, actual }),
-        1 => any().prop_map(|hold| Op::SettleAgain { hold }),
-        2 => any().prop_map(|hold| Op::Void { hold }),
-        1 => (any(), by(), any::<bool>())
+        1 => some().prop_map(|hold| Op::SettleAgain { hold }),
+        2 => some().prop_map(|hold| Op::Void { hold }),
+        1 => (some(), by(), any::<bool>())
             .prop_map(|(budget, by, back)| Op::Correct { budget, by, back }),
         1 => (0..40i64).prop_map(|passed| Op::Tick { passed }),
         1 => Just(Op::Restart),

@@ -33,6 +33,12 @@ use fisc_core::{
 
 const SECOND: i64 = 1_000_000;
 
+/// The rows that look at one budget.
+const LOOKS: [&str; 12] = [
+    "spent", "held", "own", "overrun", "deficit", "headroom", "idle", "open", "deadline", "grow",
+    "level", "binds",
+];
+
 /// A tree, its clock, and what a scenario has done to them so far.
 #[derive(Default)]
 pub(crate) struct Script {
@@ -139,10 +145,6 @@ impl Script {
             };
             return same(&found, &words.join(" ")).map(|()| true);
         }
-        const LOOKS: [&str; 12] = [
-            "spent", "held", "own", "overrun", "deficit", "headroom", "idle", "open", "deadline",
-            "grow", "level", "binds",
-        ];
         if !LOOKS.contains(&verb) {
             return Ok(false);
         }
@@ -425,11 +427,11 @@ fn told(tree: &Tree, event: Event) -> String {
             format!("{path} {resource} {from}>{to}")
         }
         Event::Overrun { budget, by } => {
-            let mut text = format!("{} overrun", tree.path(budget));
+            let mut words = vec![tree.path(budget), "overrun".to_owned()];
             for resource in Resource::ALL.into_iter().filter(|r| by.get(*r) != 0) {
-                text += &format!(" {}={}", resource_word(resource), by.get(resource));
+                words.push(format!("{}={}", resource_word(resource), by.get(resource)));
             }
-            text
+            words.join(" ")
         }
         Event::Finalize { budget } => format!("{} finalize", tree.path(budget)),
     }

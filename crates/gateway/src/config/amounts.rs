@@ -76,7 +76,10 @@ pub fn parse_tokens(text: &str) -> Result<TokenAmount, AmountError> {
         _ if number.is_empty() => return Err(AmountError::NotANumber),
         _ => return Err(AmountError::UnknownUnit),
     };
-    Ok(TokenAmount { counting, tokens: Tokens(scaled(number, factor)?) })
+    Ok(TokenAmount {
+        counting,
+        tokens: Tokens(scaled(number, factor)?),
+    })
 }
 
 /// Reads `90s`, `10m`, `1h30m`, `1.5h`, `250ms`, `2d`; a number without a unit only if it is 0.
@@ -90,17 +93,27 @@ pub fn parse_time(text: &str) -> Result<TimeUs, AmountError> {
     let (mut rest, mut total, mut units) = (text, 0_i64, TIME_UNITS.as_slice());
     while !rest.is_empty() || total == 0 {
         let (number, tail) = split_unit(rest);
-        let end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let end = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(end);
         if number.is_empty() {
             return Err(AmountError::NotANumber);
         }
         if unit.is_empty() {
-            return Err(if tail.is_empty() { AmountError::NoUnit } else { AmountError::NotANumber });
+            return Err(if tail.is_empty() {
+                AmountError::NoUnit
+            } else {
+                AmountError::NotANumber
+            });
         }
         let known = TIME_UNITS.iter().any(|(name, _)| *name == unit);
         let at = units.iter().position(|(name, _)| *name == unit);
-        let at = at.ok_or(if known { AmountError::UnitOrder } else { AmountError::UnknownUnit })?;
+        let at = at.ok_or(if known {
+            AmountError::UnitOrder
+        } else {
+            AmountError::UnknownUnit
+        })?;
         let span = scaled(number, units[at].1)?;
         total = total.checked_add(span).ok_or(AmountError::TooLarge)?;
         units = &units[at + 1..];
@@ -123,7 +136,11 @@ pub fn parse_share(text: &str) -> Result<Permille, AmountError> {
         None => return Err(AmountError::NoUnit),
     };
     let share = u16::try_from(scaled(number, 10)?).map_err(|_| AmountError::AboveWhole)?;
-    if share > Permille::ONE.0 { Err(AmountError::AboveWhole) } else { Ok(Permille(share)) }
+    if share > Permille::ONE.0 {
+        Err(AmountError::AboveWhole)
+    } else {
+        Ok(Permille(share))
+    }
 }
 
 // === impl AmountError ===
@@ -182,7 +199,9 @@ fn scaled(number: &str, factor: i64) -> Result<i64, AmountError> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |part: &str| {
         let edges = part.starts_with('_') || part.ends_with('_');
-        let valid = part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+        let valid = part
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'_');
         (valid && !edges && !part.is_empty()).then(|| part.replace('_', ""))
     };
     let whole = digits(whole).ok_or(AmountError::NotANumber)?;
@@ -191,15 +210,21 @@ fn scaled(number: &str, factor: i64) -> Result<i64, AmountError> {
     let whole: i64 = whole.parse().map_err(|_| AmountError::TooLarge)?;
     let mut rest = 0_i64;
     if !fraction.is_empty() {
-        let scale = 10_i128.checked_pow(fraction.len() as u32).ok_or(AmountError::TooFine)?;
+        let scale = 10_i128
+            .checked_pow(fraction.len() as u32)
+            .ok_or(AmountError::TooFine)?;
         let digits: i128 = fraction.parse().map_err(|_| AmountError::TooFine)?;
-        let product = digits.checked_mul(i128::from(factor)).ok_or(AmountError::TooFine)?;
+        let product = digits
+            .checked_mul(i128::from(factor))
+            .ok_or(AmountError::TooFine)?;
         if product % scale != 0 {
             return Err(AmountError::TooFine);
         }
         rest = i64::try_from(product / scale).map_err(|_| AmountError::TooLarge)?;
     }
-    let whole = whole.checked_mul(factor).and_then(|whole| whole.checked_add(rest));
+    let whole = whole
+        .checked_mul(factor)
+        .and_then(|whole| whole.checked_add(rest));
     whole.ok_or(AmountError::TooLarge)
 }
 
@@ -219,10 +244,16 @@ mod tests {
             ("2B", 2_000_000_000),
             ("9223372036854775807", i64::MAX),
         ] {
-            let expected = TokenAmount { counting: None, tokens: Tokens(tokens) };
+            let expected = TokenAmount {
+                counting: None,
+                tokens: Tokens(tokens),
+            };
             assert_eq!(parse_tokens(text), Ok(expected), "{text}");
         }
-        let total = TokenAmount { counting: Some(TokenCounting::Total), tokens: Tokens(5000) };
+        let total = TokenAmount {
+            counting: Some(TokenCounting::Total),
+            tokens: Tokens(5000),
+        };
         assert_eq!(parse_tokens("total:5k"), Ok(total));
     }
 
@@ -245,7 +276,10 @@ mod tests {
             ("all:5k", AmountError::UnknownCounting),
             ("9223372036854775808", AmountError::TooLarge),
             ("9223372036854776k", AmountError::TooLarge),
-            ("0.00000000000000000000000000000000000000000000001k", AmountError::TooFine),
+            (
+                "0.00000000000000000000000000000000000000000000001k",
+                AmountError::TooFine,
+            ),
         ] {
             assert_eq!(parse_tokens(text), Err(error), "{text}");
         }
@@ -287,7 +321,13 @@ mod tests {
 
     #[test]
     fn a_share_is_tenths_of_a_percent() {
-        for (text, share) in [("5%", 50), ("2.5%", 25), ("0", 0), ("0%", 0), ("100 %", 1000)] {
+        for (text, share) in [
+            ("5%", 50),
+            ("2.5%", 25),
+            ("0", 0),
+            ("0%", 0),
+            ("100 %", 1000),
+        ] {
             assert_eq!(parse_share(text), Ok(Permille(share)), "{text}");
         }
         for (text, error) in [

@@ -39,7 +39,12 @@ pub(super) struct Source<'a> {
 impl ConfigError {
     pub(super) fn of_file(file: &str, message: impl Into<String>) -> ConfigError {
         let message = message.into();
-        ConfigError(Box::new(Problem { file: file.to_owned(), place: None, message, hint: None }))
+        ConfigError(Box::new(Problem {
+            file: file.to_owned(),
+            place: None,
+            message,
+            hint: None,
+        }))
     }
 
     /// Adds how to mend it.
@@ -72,7 +77,12 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { file, place, message, hint } = &*self.0;
+        let Problem {
+            file,
+            place,
+            message,
+            hint,
+        } = &*self.0;
         match place {
             Some(Place { line, column, text }) => {
                 write!(f, "{file}:{line}:{column}: {message}")?;
@@ -99,18 +109,33 @@ impl Source<'_> {
         let start = span.start.min(self.text.len());
         let before = self.text.get(..start).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
         let text = shown(self.text.get(span).unwrap_or_default());
         let place = Some(Place { line, column, text });
         let (file, message) = (self.file.to_owned(), message.into());
-        ConfigError(Box::new(Problem { file, place, message, hint: None }))
+        ConfigError(Box::new(Problem {
+            file,
+            place,
+            message,
+            hint: None,
+        }))
     }
 
     /// Makes an error of what the TOML reader says, with a suggestion where one is near.
     pub(super) fn toml(&self, error: &toml::de::Error) -> ConfigError {
         let span = error.span().unwrap_or(0..0);
         let message = first_line(error.message());
-        let shown = if message.contains("sk-") { "a value of the wrong type" } else { message };
+        let shown = if message.contains("sk-") {
+            "a value of the wrong type"
+        } else {
+            message
+        };
         let problem = self.error(span, shown);
         let mut quoted = message.split('`').skip(1).step_by(2);
         let wrong = quoted.next().unwrap_or_default();
@@ -129,7 +154,9 @@ impl Source<'_> {
 pub(super) fn nearest<'a>(wrong: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let allowed = wrong.chars().count().div_ceil(3).min(3);
     let near = candidates.iter().map(|name| (distance(wrong, name), *name));
-    near.filter(|(distance, _)| *distance <= allowed).min().map(|(_, name)| name)
+    near.filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// Counts the edits from one name to the other, an exchange of neighbours being one.
@@ -140,8 +167,11 @@ fn distance(left: &str, right: &str) -> usize {
         let mut row = vec![i];
         for j in 1..=right.len() {
             let differs = usize::from(left[i - 1] != right[j - 1]);
-            let mut best = (rows[i - 1][j - 1] + differs).min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            let crossed = i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1];
+            let mut best = (rows[i - 1][j - 1] + differs)
+                .min(rows[i - 1][j] + 1)
+                .min(row[j - 1] + 1);
+            let crossed =
+                i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1];
             if crossed {
                 best = best.min(rows[i - 2][j - 2] + 1);
             }

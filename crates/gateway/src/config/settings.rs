@@ -5,7 +5,6 @@
 
 mod budgets;
 mod keys;
-mod prices;
 mod upstreams;
 
 use std::net::SocketAddr;
@@ -15,7 +14,9 @@ use std::time::Duration;
 
 use fisc::{Durability, Terms, TokenCounting};
 use fisc_core::{Money, TimeUs};
+use fisc_llm::PicoUsdPerToken;
 
+use super::ceiling::ceiling;
 use super::error::Source;
 use super::{
     Config, ConfigError, DurabilityConfig, Environment, OnDisconnectConfig, Text,
@@ -72,18 +73,28 @@ struct Context<'a> {
 
 /// Resolves a configuration.
 pub(super) fn resolve(
-    config: Config,
+    config: &Config,
     source: Source<'_>,
     directory: &Path,
     environment: Environment<'_>,
 ) -> Result<Settings, ConfigError> {
-    let context = Context { source, directory, environment };
+    let context = Context {
+        source,
+        directory,
+        environment,
+    };
     let listen = context.listen(config.listen.as_ref())?;
     let (budgets, counting) = budgets::resolve(&context, &config.budget)?;
     let upstreams = upstreams::resolve(&context, &config.upstream)?;
     let keyring = keys::resolve(&context, &config.key, &budgets)?;
-    let overlay = config.prices.as_ref().and_then(|prices| prices.overlay.as_deref());
-    let ledger = config.ledger.as_ref().map_or(Path::new(LEDGER), |ledger| &ledger.path);
+    let overlay = config
+        .prices
+        .as_ref()
+        .and_then(|prices| prices.overlay.as_deref());
+    let ledger = config
+        .ledger
+        .as_ref()
+        .map_or(Path::new(LEDGER), |ledger| &ledger.path);
     Ok(Settings {
         listen,
         hosts: context.hosts(&config.hosts, listen)?,
@@ -98,7 +109,7 @@ pub(super) fn resolve(
         budgets,
         keyring,
         price_overlay: overlay.map(|path| directory.join(path)),
-        policy: context.policy(&config)?,
+        policy: context.policy(config)?,
     })
 }
 
@@ -167,15 +178,25 @@ impl Context<'_> {
     }
 
     fn unknown_price(&self, config: &Config) -> Result<UnknownPrice, ConfigError> {
-        let choice = config.unknown_price.as_ref().map(|choice| (choice.get_ref(), choice.span()));
+        let choice = config
+            .unknown_price
+            .as_ref()
+            .map(|choice| (choice.get_ref(), choice.span()));
         match (choice, &config.estimate) {
             (Some((UnknownPriceConfig::Estimate, _)), Some(estimate)) => {
-                prices::ceiling(self, estimate).map(UnknownPrice::Estimate)
+                let (input, output) = (self.rate(&estimate.input)?, self.rate(&estimate.output)?);
+                let price = ceiling(input, output).map_err(|why| {
+                    self.error(estimate.input.span(), why.to_string())
+                        .with_hint(why.hint())
+                })?;
+                Ok(UnknownPrice::Estimate(price))
             }
             (Some((UnknownPriceConfig::Estimate, span)), None) => {
                 let error = self.error(span, "nothing says how much to charge");
-                Err(error.with_hint("estimate = { input = \"15\", output = \"75\" }, in dollars per \
-                     million tokens"))
+                Err(error.with_hint(
+                    "add dollars per million tokens: estimate = { input = \"15\", \
+                     output = \"75\" }",
+                ))
             }
             (_, Some(estimate)) => {
                 let error = self.error(estimate.input.span(), "an estimate is of no use here");
@@ -188,12 +209,26 @@ impl Context<'_> {
 
     fn money(&self, text: &Text) -> Result<Money, ConfigError> {
         let money = text.get_ref().parse::<Money>();
-        money.map_err(|why| self.error(text.span(), why.to_string()).with_hint(why.hint()))
+        money.map_err(|why| {
+            self.error(text.span(), why.to_string())
+                .with_hint(why.hint())
+        })
+    }
+
+    fn rate(&self, text: &Text) -> Result<PicoUsdPerToken, ConfigError> {
+        let rate = PicoUsdPerToken::from_usd_per_mtok(text.get_ref());
+        rate.map_err(|why| {
+            self.error(text.span(), why.to_string())
+                .with_hint(why.hint())
+        })
     }
 
     fn time(&self, text: &Text) -> Result<TimeUs, ConfigError> {
         let time = amounts::parse_time(text.get_ref());
-        time.map_err(|why| self.error(text.span(), why.to_string()).with_hint(why.time_hint()))
+        time.map_err(|why| {
+            self.error(text.span(), why.to_string())
+                .with_hint(why.time_hint())
+        })
     }
 
     fn duration(&self, text: &Text) -> Result<Duration, ConfigError> {
@@ -213,7 +248,8 @@ impl Context<'_> {
         let value = (self.environment)(name.get_ref()).map(|value| value.trim().to_owned());
         value.filter(|value| !value.is_empty()).ok_or_else(|| {
             let message = format!("the environment variable {} is not set", name.get_ref());
-            self.error(name.span(), message).with_hint("set it before you start fisc")
+            self.error(name.span(), message)
+                .with_hint("set it before you start fisc")
         })
     }
 }

@@ -45,10 +45,23 @@ fn refused(text: &str, message: &str, hint: &str) {
     let (line, column) = {
         let before = &text[..at];
         let line = before.matches('\n').count() + 1;
-        (line, before.rsplit('\n').next().unwrap_or_default().chars().count() + 1)
+        (
+            line,
+            before
+                .rsplit('\n')
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .count()
+                + 1,
+        )
     };
     let error = read(&text.replacen('⟦', "", 1)).expect_err("must be refused");
-    assert_eq!((error.line(), error.column()), (Some(line), Some(column)), "{error}");
+    assert_eq!(
+        (error.line(), error.column()),
+        (Some(line), Some(column)),
+        "{error}"
+    );
     assert!(error.message().contains(message), "{error}");
     assert!(error.hint().unwrap_or_default().contains(hint), "{error}");
 }
@@ -69,7 +82,10 @@ fn every_example_is_accepted() {
     let mut files: Vec<_> = std::fs::read_dir(&folder)
         .expect("examples exist")
         .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
         .collect();
     // A price overlay is an example of another format; the file that names it comes first.
     files.sort_by_key(|path| path.file_name() != Some("fisc.toml".as_ref()));
@@ -90,11 +106,13 @@ fn what_is_left_out_has_safe_defaults() {
     assert_eq!(settings.durability, Durability::Full);
     assert_eq!(settings.ledger, Path::new("/etc/fisc/fisc.db"));
     assert_eq!(settings.counting, TokenCounting::Fresh);
-    assert_eq!(settings.policy.patience, Duration::from_secs(60));
+    assert_eq!(settings.policy.patience, Duration::from_mins(1));
     assert_eq!(settings.policy.unknown_price, UnknownPrice::Deny);
     assert_eq!(settings.policy.on_disconnect, OnDisconnect::Drain);
     assert!(settings.upstreams[0].include_usage());
-    let [team] = settings.budgets.as_slice() else { panic!("one budget") };
+    let [team] = settings.budgets.as_slice() else {
+        panic!("one budget")
+    };
     assert_eq!(team.terms.reserve, Permille(50));
     assert_eq!(team.terms.limits.get(Resource::Cost), Some(1_000_000_000));
     assert_eq!(team.terms.limits.get(Resource::Tokens), None);
@@ -143,47 +161,97 @@ fn everything_that_is_written_is_read() {
         secret_env = "WHOLE"
     "#;
     let settings = read(text).expect("accepted");
-    assert_eq!(settings.hosts, ["fisc.internal", "localhost:8080", "10.0.0.5:80"]);
+    assert_eq!(
+        settings.hosts,
+        ["fisc.internal", "localhost:8080", "10.0.0.5:80"]
+    );
     assert_eq!(settings.durability, Durability::Async);
     assert_eq!(settings.policy.patience, Duration::from_millis(1500));
-    assert_eq!(settings.policy.call_time, Duration::from_secs(120));
+    assert_eq!(settings.policy.call_time, Duration::from_mins(2));
     assert_eq!(settings.policy.on_disconnect, OnDisconnect::Cancel);
-    let UnknownPrice::Estimate(price) = &settings.policy.unknown_price else { panic!("estimate") };
-    let rates = price.schedules()[0].rates(0);
-    assert_eq!(rates.get(TokenClass::CacheWrite1h).usd_per_mtok(), "15.00");
-    assert_eq!(rates.get(TokenClass::Output).usd_per_mtok(), "75.00");
+    let UnknownPrice::Estimate(price) = &settings.policy.unknown_price else {
+        panic!("estimate")
+    };
+    let rate = |class| price.schedules()[0].rates(0).get(class).usd_per_mtok();
+    for class in TokenClass::ALL {
+        let output = [
+            TokenClass::Output,
+            TokenClass::AudioOutput,
+            TokenClass::ImageOutput,
+        ];
+        let expected = if output.contains(&class) {
+            "75.00"
+        } else {
+            "15.00"
+        };
+        assert_eq!(rate(class), expected, "{class:?}");
+    }
     assert_eq!(settings.ledger, Path::new("/var/lib/fisc/l.db"));
-    assert_eq!(settings.price_overlay.as_deref(), Some(Path::new("/etc/fisc/prices.toml")));
+    assert_eq!(
+        settings.price_overlay.as_deref(),
+        Some(Path::new("/etc/fisc/prices.toml"))
+    );
     let providers: Vec<_> = settings.upstreams.iter().map(Upstream::provider).collect();
     assert_eq!(providers, [Provider::OpenAi, Provider::Anthropic]);
     assert!(!settings.upstreams[0].include_usage());
     assert_eq!(settings.counting, TokenCounting::Total);
-    let paths: Vec<_> = settings.budgets.iter().map(|budget| budget.path.as_str()).collect();
+    let paths: Vec<_> = settings
+        .budgets
+        .iter()
+        .map(|budget| budget.path.as_str())
+        .collect();
     assert_eq!(paths, ["team", "team/zoe", "team/adam", "team/adam/deep"]);
     let team = settings.budgets[0].terms;
-    let all = Amount::new(Tokens(5_000_000), Money::from_nanos(100_000_000_000), TimeUs(5_400_000_000));
+    let all = Amount::new(
+        Tokens(5_000_000),
+        Money::from_nanos(100_000_000_000),
+        TimeUs(5_400_000_000),
+    );
     assert_eq!(team.limits.or(-1), all);
     assert_eq!(team.elapsed, Some(TimeUs(28_800_000_000)));
     assert_eq!(team.reserve, Permille(25));
-    let call = Amount::new(Tokens(100_000), Money::from_nanos(2_500_000_000), TimeUs(300_000_000));
+    let call = Amount::new(
+        Tokens(100_000),
+        Money::from_nanos(2_500_000_000),
+        TimeUs(300_000_000),
+    );
     assert_eq!(team.per_call.or(-1), call);
     let ten = Amount::new(Tokens(0), Money::from_nanos(10_000_000_000), TimeUs(0));
     assert_eq!(settings.budgets[1].terms.claim, Claim::Guarantee(ten));
     assert_eq!(settings.budgets[2].terms.claim, Claim::Limit);
-    assert_eq!(settings.budgets[2].terms.limits.get(Resource::Cost), Some(0));
+    assert_eq!(
+        settings.budgets[2].terms.limits.get(Resource::Cost),
+        Some(0)
+    );
 }
 
 #[test]
 fn an_unknown_key_gets_a_suggestion() {
-    refused(&top("⟦listne = \"x\""), "unknown field `listne`", "did you mean `listen`?");
-    refused(&in_budget("⟦coost = \"1\""), "unknown field `coost`", "did you mean `cost`?");
-    refused(&minimal("", "⟦secret = \"x\""), "unknown field `secret`", "");
+    refused(
+        &top("⟦listne = \"x\""),
+        "unknown field `listne`",
+        "did you mean `listen`?",
+    );
+    refused(
+        &in_budget("⟦coost = \"1\""),
+        "unknown field `coost`",
+        "did you mean `cost`?",
+    );
+    refused(
+        &minimal("", "⟦secret = \"x\""),
+        "unknown field `secret`",
+        "",
+    );
     refused(
         &minimal("", "").replace("url =", "⟦ulr ="),
         "unknown field `ulr`",
         "did you mean `url`?",
     );
-    refused(&minimal("", "[⟦budgets.x]"), "unknown field `budgets`", "did you mean `budget`?");
+    refused(
+        &minimal("", "[⟦budgets.x]"),
+        "unknown field `budgets`",
+        "did you mean `budget`?",
+    );
 }
 
 #[test]
@@ -193,17 +261,27 @@ fn an_unknown_choice_gets_a_suggestion() {
         ("on_disconnect = ⟦\"drian\"", "drian", "drain"),
         ("unknown_price = ⟦\"estimat\"", "estimat", "estimate"),
     ] {
-        let (message, hint) =
-            (format!("unknown variant `{wrong}`"), format!("did you mean `{meant}`?"));
+        let (message, hint) = (
+            format!("unknown variant `{wrong}`"),
+            format!("did you mean `{meant}`?"),
+        );
         refused(&top(line), &message, &hint);
     }
-    refused(&in_budget("share = ⟦\"statik\""), "unknown variant", "did you mean `static`?");
+    refused(
+        &in_budget("share = ⟦\"statik\""),
+        "unknown variant",
+        "did you mean `static`?",
+    );
 }
 
 #[test]
 fn a_number_without_quotes_is_refused() {
     refused(&in_budget("cost = ⟦0.1"), "expected a string", "in quotes");
-    refused(&in_budget("tokens = ⟦500000"), "expected a string", "in quotes");
+    refused(
+        &in_budget("tokens = ⟦500000"),
+        "expected a string",
+        "in quotes",
+    );
 }
 
 #[test]
@@ -212,21 +290,37 @@ fn a_wrong_amount_says_how_to_write_it() {
         ("cost = ⟦\".50\"", "cannot start with '.'", "0.50"),
         ("cost = ⟦\"1e3\"", "not an amount of money", "2.50"),
         ("tokens = ⟦\"5x\"", "the unit is unknown", "500k"),
-        ("tokens = ⟦\"all:5k\"", "nothing counts tokens that way", "total:500k"),
+        (
+            "tokens = ⟦\"all:5k\"",
+            "nothing counts tokens that way",
+            "total:500k",
+        ),
         ("time = ⟦\"90\"", "the unit is missing", "90s"),
         ("active_time = ⟦\"1h30\"", "the unit is missing", "1h30m"),
         ("reserve = ⟦\"5\"", "the unit is missing", "5%"),
         ("reserve = ⟦\"101%\"", "more than 100%", "at most"),
-        ("per_call = { cost = ⟦\"x\" }", "not an amount of money", "2.50"),
+        (
+            "per_call = { cost = ⟦\"x\" }",
+            "not an amount of money",
+            "2.50",
+        ),
     ] {
         refused(&in_budget(line), message, hint);
     }
     refused(&top("hold = ⟦\"61s\""), "at most 60s", "give up");
     refused(&top("call_time = ⟦\"0s\""), "needs some time", "");
-    refused(&top("estimate = { input = ⟦\"1\", output = \"1\" }"), "of no use", "unknown_price");
-    let free = "unknown_price = \"estimate\"\nestimate = { input = \"1\", output = ⟦\"x\" }";
-    refused(&top(free), "number", "decimal");
-    refused(&top("unknown_price = ⟦\"estimate\""), "how much to charge", "estimate = ");
+    refused(
+        &top("estimate = { input = ⟦\"1\", output = \"1\" }"),
+        "of no use",
+        "unknown_price",
+    );
+    let estimate = "unknown_price = \"estimate\"\nestimate = { input = \"1\", output = ⟦\"x\" }";
+    refused(&top(estimate), "number", "decimal");
+    refused(
+        &top("unknown_price = ⟦\"estimate\""),
+        "how much to charge",
+        "estimate = ",
+    );
 }
 
 #[test]
@@ -242,13 +336,29 @@ fn budgets_that_cannot_be_are_refused() {
     let child = |lines: &str| minimal("", &format!("[budget.team.children.a]\n{lines}"));
     refused(&child("share = ⟦\"static\""), "no limit", "add the limit");
     let both = "cost = \"1\"\nshare = ⟦\"static\"\nguarantee = { cost = \"1\" }";
-    refused(&child(both), "both a static share and a guarantee", "leave one out");
+    refused(
+        &child(both),
+        "both a static share and a guarantee",
+        "leave one out",
+    );
     let larger = "cost = \"1\"\nguarantee = { cost = ⟦\"2\" }";
     refused(&child(larger), "larger than the limit", "");
-    refused(&child("tokens = \"5k\"\nper_call = { tokens = ⟦\"in:5k\" }"), "other tokens", "same");
+    refused(
+        &child("tokens = \"5k\"\nper_call = { tokens = ⟦\"in:5k\" }"),
+        "other tokens",
+        "same",
+    );
     refused(&in_budget("guarantee = { cost = ⟦\"1\" }"), "the root", "");
-    refused(&minimal("", "[budget.⟦other]"), "a second root", "[budget.team.children.other]");
-    refused(&minimal("", "[budget.team.children.⟦\"a/b\"]"), "a name holds '/'", "");
+    refused(
+        &minimal("", "[budget.⟦other]"),
+        "a second root",
+        "[budget.team.children.other]",
+    );
+    refused(
+        &minimal("", "[budget.team.children.⟦\"a/b\"]"),
+        "a name holds '/'",
+        "",
+    );
     let deep = "[budget.team.children.b.children.c.children.d.children.e.children.f.children.g\
                 .children.h.children.⟦i]";
     refused(&minimal("", deep), "deeper than 8", "");
@@ -257,19 +367,63 @@ fn budgets_that_cannot_be_are_refused() {
 #[test]
 fn a_key_needs_a_budget_and_a_good_secret() {
     let with = |from: &str, to: &str| minimal("", "").replace(from, to);
-    refused(&with("budget = \"team\"", "budget = ⟦\"taem\""), "no budget", "did you mean `team`?");
-    refused(&with("budget = \"team\"", "budget = ⟦\"team/x/y\""), "no budget", "budgets: team");
-    refused(&with("name = \"ci\"", "name = ⟦\"a.b\""), "not the name of a key", "letters");
+    refused(
+        &with("budget = \"team\"", "budget = ⟦\"taem\""),
+        "no budget",
+        "did you mean `team`?",
+    );
+    refused(
+        &with("budget = \"team\"", "budget = ⟦\"team/x/y\""),
+        "no budget",
+        "budgets: team",
+    );
+    refused(
+        &with("name = \"ci\"", "name = ⟦\"a.b\""),
+        "not the name of a key",
+        "letters",
+    );
     let hash = format!("secret_hash = \"{HASH}\"");
-    refused(&with(&hash, "secret_hash = ⟦\"abc\""), "not a SHA-256", "openssl");
+    refused(
+        &with(&hash, "secret_hash = ⟦\"abc\""),
+        "not a SHA-256",
+        "openssl",
+    );
     let known = "057ba03d6c44104863dc7361fe4578965d1887360f90a0895882e58a6248fc86";
-    refused(&with(&hash, &format!("secret_hash = ⟦\"{known}\"")), "well-known", "openssl");
-    refused(&with(&hash, "secret_env = ⟦\"UNSET\""), "UNSET is not set", "set it");
-    refused(&with(&hash, "secret_env = ⟦\"EMPTY\""), "EMPTY is not set", "set it");
-    refused(&with(&hash, "secret_env = ⟦\"SHORT\""), "shorter than", "openssl");
-    refused(&with(&hash, "secret_env = ⟦\"DEFAULT\""), "well-known", "openssl");
-    refused(&with(&hash, "").replace("name = ", "name = ⟦"), "no secret", "secret_hash");
-    refused(&minimal("", "secret_env = ⟦\"GOOD\""), "both", "leave one out");
+    refused(
+        &with(&hash, &format!("secret_hash = ⟦\"{known}\"")),
+        "well-known",
+        "openssl",
+    );
+    refused(
+        &with(&hash, "secret_env = ⟦\"UNSET\""),
+        "UNSET is not set",
+        "set it",
+    );
+    refused(
+        &with(&hash, "secret_env = ⟦\"EMPTY\""),
+        "EMPTY is not set",
+        "set it",
+    );
+    refused(
+        &with(&hash, "secret_env = ⟦\"SHORT\""),
+        "shorter than",
+        "openssl",
+    );
+    refused(
+        &with(&hash, "secret_env = ⟦\"DEFAULT\""),
+        "well-known",
+        "openssl",
+    );
+    refused(
+        &with(&hash, "").replace("name = ", "name = ⟦"),
+        "no secret",
+        "secret_hash",
+    );
+    refused(
+        &minimal("", "secret_env = ⟦\"GOOD\""),
+        "both secret_hash",
+        "",
+    );
     let twice = format!("[[key]]\nname = ⟦\"ci\"\nbudget = \"team\"\nsecret_hash = \"{HASH}\"");
     refused(&minimal("", &twice), "a second key", "");
 }
@@ -279,7 +433,9 @@ fn what_serves_or_limits_nothing_is_refused() {
     let without = |part: &str| {
         let text = minimal("", "");
         let start = text.find(part).expect("a part");
-        let end = text[start + 1..].find("\n[").map_or(text.len(), |end| start + 1 + end);
+        let end = text[start + 1..]
+            .find("\n[")
+            .map_or(text.len(), |end| start + 1 + end);
         let error = read(&format!("{}{}", &text[..start], &text[end..])).expect_err("refused");
         assert!(error.hint().is_some(), "{error}");
         error.message().to_owned()
@@ -294,12 +450,28 @@ fn upstreams_are_checked() {
     let with = |lines: &str| minimal("", "").replace("url = \"http://127.0.0.1:9\"", lines);
     refused(&with("url = ⟦\"api.openai.com\""), "not a URL", "");
     refused(&with("url = ⟦\"https://u:p@h\""), "user or a password", "");
-    refused(&with("url = \"https://h\"\nkey_env = ⟦\"UNSET\""), "not set", "");
-    refused(&with("url = \"https://h\"\nkey_file = ⟦\"/nonexistent/k\""), "cannot be read", "");
+    refused(
+        &with("url = \"https://h\"\nkey_env = ⟦\"UNSET\""),
+        "not set",
+        "",
+    );
+    refused(
+        &with("url = \"https://h\"\nkey_file = ⟦\"/nonexistent/k\""),
+        "cannot be read",
+        "",
+    );
     let both = "url = \"https://h\"\nkey_env = \"K\"\nkey_file = ⟦\"k\"";
     refused(&with(both), "both key_env and key_file", "");
-    refused(&top("listen = ⟦\"localhost\""), "not an address", "127.0.0.1:4141");
-    refused(&top("hosts = [⟦\"http://h\"]"), "not the name of a host", "without a scheme");
+    refused(
+        &top("listen = ⟦\"localhost\""),
+        "not an address",
+        "127.0.0.1:4141",
+    );
+    refused(
+        &top("hosts = [⟦\"http://h\"]"),
+        "not the name of a host",
+        "without a scheme",
+    );
 }
 
 #[test]
@@ -326,8 +498,16 @@ fn errors_show_no_secret_that_was_written_into_the_file() {
 
 #[test]
 fn an_error_reads_like_a_compiler_s() {
-    let error = read(&in_budget("coost = \"1\"")).expect_err("refused").to_string();
+    let error = read(&in_budget("coost = \"1\""))
+        .expect_err("refused")
+        .to_string();
     let message = error.lines().next().unwrap_or_default();
-    assert!(message.starts_with("fisc.toml:5:1: unknown field `coost`"), "{error}");
-    assert!(error.contains("\n  5 | coost\n  hint: did you mean `cost`?"), "{error}");
+    assert!(
+        message.starts_with("fisc.toml:5:1: unknown field `coost`"),
+        "{error}"
+    );
+    assert!(
+        error.contains("\n  5 | coost\n  hint: did you mean `cost`?"),
+        "{error}"
+    );
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fisc::{Budget, CallLabel, Error, Headroom, Hold, Patience, Plan};
+use fisc::{Budget, CallLabel, Error, Headroom, Hold, Patience, Plan, Resource};
 use fisc_core::{Amount, TimeUs, Timestamp, Usage};
 use fisc_llm::{
     Ask, CallBound, CallClass, InputBound, InputShape, Learner, Lesson, ModelLimits, ModelPrice,
@@ -18,7 +18,7 @@ use fisc_llm::{
 use crate::policy::{PATIENCE_MAX, UnknownPrice};
 use crate::proxy::identify::Identity;
 use crate::refusal::{Refusal, RefusalKind};
-use crate::state::State;
+use crate::state::{Limiting, State};
 use crate::upstream::Upstream;
 
 /// The operation of a call that names none.
@@ -92,7 +92,11 @@ pub(crate) async fn authorize(
     let provider = upstream.provider().name();
     let limits = state.prices.limits(Some(provider), &facts.model, now);
     let pricing = price(state, provider, &facts.model, now, &budget)?;
-    let class = Class { upstream: provider, model: facts.model.as_ref().into(), agent: budget.path() };
+    let class = Class {
+        upstream: provider,
+        model: facts.model.as_ref().into(),
+        agent: budget.path(),
+    };
     let operation = identity.operation.as_deref().unwrap_or(OPERATION_DEFAULT);
     let label = CallLabel {
         operation: operation.into(),
@@ -102,7 +106,13 @@ pub(crate) async fn authorize(
         attempt: 1,
         bounded: true,
     };
-    let sizer = Sizer { state, facts, class: &class, pricing: &pricing, limits: &limits };
+    let sizer = Sizer {
+        state,
+        facts,
+        class: &class,
+        pricing: &pricing,
+        limits: &limits,
+    };
     let mut sized = None;
     let patience = Patience(state.policy.patience.min(PATIENCE_MAX));
     let held = budget.hold_planned(label, patience, |room| sizer.plan(room, &mut sized));
@@ -136,7 +146,9 @@ pub(crate) fn unmetered(state: &State, identity: &Identity, path: &str) -> Refus
     let refusal = Refusal::new(RefusalKind::UnmeteredPath).with_detail(path);
     if let Ok(budget) = agent_budget(state, identity) {
         let operation = identity.operation.as_deref().unwrap_or(OPERATION_DEFAULT);
-        state.fisc.count_refusal(budget.id(), operation, "", refusal.code());
+        state
+            .fisc
+            .count_refusal(budget.id(), operation, "", refusal.code());
     }
     refusal
 }
@@ -160,11 +172,13 @@ async fn wait(
 }
 
 fn agent_budget(state: &State, identity: &Identity) -> Result<Budget, Refusal> {
-    let unavailable = |error: Error| {
-        Refusal::new(RefusalKind::StoreUnavailable).with_detail(error.to_string())
-    };
+    let unavailable =
+        |error: Error| Refusal::new(RefusalKind::StoreUnavailable).with_detail(error.to_string());
     let root = state.fisc.budget(&identity.root).map_err(unavailable)?;
-    state.fisc.resolve_agent(root.id(), &identity.agent).map_err(unavailable)
+    state
+        .fisc
+        .resolve_agent(root.id(), &identity.agent)
+        .map_err(unavailable)
 }
 
 fn price(
@@ -183,8 +197,14 @@ fn price(
         UnknownPrice::Estimate(price) => Ok(Pricing::Ceiling(Arc::clone(price))),
         UnknownPrice::Deny if limited => {
             let refusal = Refusal::new(RefusalKind::ModelUnpriced).with_detail(model);
-            state.fisc.count_refusal(budget.id(), OPERATION_DEFAULT, model, refusal.code());
-            state.traffic.count_refused();
+            state
+                .fisc
+                .count_refusal(budget.id(), OPERATION_DEFAULT, model, refusal.code());
+            let resource = Some(Resource::Cost);
+            state.traffic.count_refused(Limiting {
+                budget: budget.path(),
+                resource,
+            });
             Err(refusal)
         }
         UnknownPrice::Deny => Ok(Pricing::Unknown),
@@ -206,15 +226,26 @@ fn refuse(
         }
         other => Refusal::new(RefusalKind::StoreUnavailable).with_detail(other.to_string()),
     };
-    state.fisc.count_refusal(budget.id(), operation, &facts.model, refusal.code());
-    if error.refusal().is_some_and(|refusal| !refusal.is_temporary()) {
-        state.traffic.count_refused();
+    state
+        .fisc
+        .count_refusal(budget.id(), operation, &facts.model, refusal.code());
+    if let Error::Refused { path, refusal: why } = error
+        && !why.is_temporary()
+    {
+        let resource = why.resource();
+        state.traffic.count_refused(Limiting {
+            budget: path.clone(),
+            resource,
+        });
     }
     refusal
 }
 
 fn tags(identity: &Identity) -> Vec<(Arc<str>, Arc<str>)> {
-    let task = identity.task.as_deref().map(|task| (Arc::from("task"), Arc::from(task)));
+    let task = identity
+        .task
+        .as_deref()
+        .map(|task| (Arc::from("task"), Arc::from(task)));
     let trace = identity.trace.as_ref();
     let trace = trace.map(|trace| (Arc::from("trace"), Arc::from(trace.to_string())));
     task.into_iter().chain(trace).collect()
@@ -234,7 +265,13 @@ struct Sizer<'a> {
 impl Sizer<'_> {
     /// Chooses what to hold within the room there is. Called under the engine's lock.
     fn plan(&self, room: &Headroom, sized: &mut Option<Sized>) -> Plan {
-        let Sizer { state, facts, class, limits, .. } = self;
+        let Sizer {
+            state,
+            facts,
+            class,
+            limits,
+            ..
+        } = self;
         let mut learned = state.learned();
         let known = learned.known(&class.get(), &facts.input);
         let expected = learned.expected(&class.get(), &facts.input, known);
@@ -264,7 +301,12 @@ impl Sizer<'_> {
         let free = room.now.min(room.per_call);
         let idle = room.idle.min(room.per_call);
         match size(&ask, &free, &idle) {
-            Sizing::Hold { amount, output_cap, bounded, .. } => {
+            Sizing::Hold {
+                amount,
+                output_cap,
+                bounded,
+                ..
+            } => {
                 *sized = Some(Sized {
                     input,
                     output_cap: output_cap.unwrap_or_else(|| own_output(&ask)),
@@ -280,7 +322,12 @@ impl Sizer<'_> {
     }
 
     fn call_bound(&self) -> CallBound<'_> {
-        let RequestFacts { input, choices, service_tier, .. } = self.facts;
+        let RequestFacts {
+            input,
+            choices,
+            service_tier,
+            ..
+        } = self.facts;
         CallBound {
             choices: *choices,
             searches: input.searches_max,
@@ -300,10 +347,19 @@ impl Sizer<'_> {
     /// Leaves the calls that wait a usual call's room each.
     fn leave_room(&self, ask: &mut Ask<'_>, expected_input: u64) {
         let waiting = self.state.traffic.waiting.load(Ordering::Relaxed);
-        let Some(usual_output) = ask.output_q99 else { return };
+        let Some(usual_output) = ask.output_q99 else {
+            return;
+        };
         let usual_time = ask.time_q99.unwrap_or(TimeUs(0));
-        let input = InputBound { tokens: expected_input, ..ask.input };
-        let usual = Ask { input, ..ask.clone() }.amount(usual_output, usual_time);
+        let input = InputBound {
+            tokens: expected_input,
+            ..ask.input
+        };
+        let usual = Ask {
+            input,
+            ..ask.clone()
+        }
+        .amount(usual_output, usual_time);
         ask.siblings = u64::from(waiting.saturating_sub(1));
         ask.sibling_room = usual.unwrap_or(Amount::ZERO);
     }
@@ -334,7 +390,11 @@ impl Asked {
 
 impl Class {
     fn get(&self) -> CallClass<'_> {
-        CallClass { upstream: self.upstream, model: &self.model, agent: &self.agent }
+        CallClass {
+            upstream: self.upstream,
+            model: &self.model,
+            agent: &self.agent,
+        }
     }
 }
 
@@ -355,7 +415,8 @@ fn own_output(ask: &Ask<'_>) -> u64 {
 }
 
 fn within(path: &str, root: &str) -> bool {
-    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(root)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn micros(span: Duration) -> i64 {

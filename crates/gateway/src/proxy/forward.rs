@@ -38,16 +38,24 @@ pub(crate) async fn forward(
     *request.uri_mut() = uri;
     *request.headers_mut() = upstream.headers(headers);
     // A compressed answer could not be metered.
-    request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    request
+        .headers_mut()
+        .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     state.client.request(request).await.map_err(|error| {
         let text = describe(&error);
-        if error.is_connect() { ForwardError::Unreachable(text) } else { ForwardError::Broken(text) }
+        if error.is_connect() {
+            ForwardError::Unreachable(text)
+        } else {
+            ForwardError::Broken(text)
+        }
     })
 }
 
 /// Says whether an answer is a stream of events that can be metered.
 pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     content_type.is_some_and(|value| {
         let essence = value.split(';').next().unwrap_or_default().trim();
         essence.eq_ignore_ascii_case("text/event-stream")

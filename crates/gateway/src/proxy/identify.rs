@@ -135,20 +135,6 @@ impl Callers {
     }
 }
 
-// === impl Identity ===
-
-impl Identity {
-    /// Returns the path of the budget that the call is charged to.
-    pub(crate) fn budget(&self) -> String {
-        let mut path = self.root.clone();
-        for name in &self.agent {
-            path.push('/');
-            path.push_str(name);
-        }
-        path
-    }
-}
-
 // === impl IdentifyError ===
 
 impl From<IdentifyError> for Refusal {
@@ -157,8 +143,10 @@ impl From<IdentifyError> for Refusal {
             IdentifyError::NoSecret => RefusalKind::Unauthorized,
             IdentifyError::Origin => RefusalKind::OriginRefused,
             IdentifyError::ForeignHost => RefusalKind::HostRefused,
-            IdentifyError::Name { .. } | IdentifyError::Encoding(_) => RefusalKind::BadName,
-            IdentifyError::Repeated(_) | IdentifyError::TooDeep { .. } => RefusalKind::BadName,
+            IdentifyError::Name { .. }
+            | IdentifyError::Encoding(_)
+            | IdentifyError::Repeated(_)
+            | IdentifyError::TooDeep { .. } => RefusalKind::BadName,
             IdentifyError::AbsoluteForm => RefusalKind::BadRequest,
         };
         Refusal::new(kind).with_detail(error.to_string())

@@ -121,7 +121,9 @@ impl MeteredBody {
     }
 
     fn pass(&mut self, chunk: Bytes) {
-        let (Some(meter), Some(call)) = (&mut self.meter, &mut self.call) else { return };
+        let (Some(meter), Some(call)) = (&mut self.meter, &mut self.call) else {
+            return;
+        };
         let mut relay = std::mem::take(&mut self.tail);
         let progress = meter.feed(chunk, &mut relay);
         keep_tail(&mut relay, progress.open_tail, &mut self.tail);
@@ -191,7 +193,8 @@ impl MeteredBody {
         self.tail.clear();
         if let Some(meter) = &self.meter {
             let message = format!("the upstream broke off: {error}");
-            self.withheld.push(meter.error_event(&message, "upstream_broken"));
+            self.withheld
+                .push(meter.error_event(&message, "upstream_broken"));
         }
         self.settle(Outcome::Broken);
     }
@@ -227,7 +230,9 @@ impl MeteredBody {
     /// Returns the upstream's next data, skipping trailers.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, hyper::Error>>> {
         loop {
-            let Some(upstream) = &mut self.upstream else { return Poll::Ready(None) };
+            let Some(upstream) = &mut self.upstream else {
+                return Poll::Ready(None);
+            };
             match ready!(Pin::new(upstream).poll_frame(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
@@ -288,7 +293,9 @@ async fn drain(mut upstream: Incoming, mut meter: StreamMeter, mut call: Call) {
             None => break Outcome::Completed,
             Some(Err(_)) => break Outcome::Broken,
             Some(Ok(frame)) => {
-                let Ok(data) = frame.into_data() else { continue };
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
                 let progress = meter.feed(data, &mut unread);
                 unread.clear();
                 if call.outgrown(progress) {
@@ -304,7 +311,11 @@ async fn drain(mut upstream: Incoming, mut meter: StreamMeter, mut call: Call) {
     drop(upstream);
     let reported = meter.finish(&mut unread);
     // Read to its end it is as if the client had stayed, but for who saw it.
-    let outcome = if outcome == Outcome::Completed { Outcome::ClientGone } else { outcome };
+    let outcome = if outcome == Outcome::Completed {
+        Outcome::ClientGone
+    } else {
+        outcome
+    };
     call.settle(&reported, outcome).await;
 }
 
@@ -332,7 +343,9 @@ pub(crate) async fn read_whole(mut upstream: Incoming, limit: Duration) -> Whole
             None => return Whole::Read(all.freeze()),
             Some(Err(_)) => return Whole::Broken(Outcome::Broken),
             Some(Ok(frame)) => {
-                let Ok(data) = frame.into_data() else { continue };
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
                 if all.is_empty() && upstream.is_end_stream() {
                     return Whole::Read(data);
                 }

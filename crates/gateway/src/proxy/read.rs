@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use hyper::HeaderMap;
 
 /// The largest body that is read, in bytes.
 pub(crate) const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -36,7 +36,9 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Incoming) -> Result<Byte
     if encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(ReadError::Encoded);
     }
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let declared = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|bytes: usize| bytes > BODY_BYTES_MAX) {
         return Err(ReadError::TooLarge);
     }
@@ -45,7 +47,9 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Incoming) -> Result<Byte
         let Ok(next) = tokio::time::timeout(SILENCE_MAX, body.frame()).await else {
             return Err(ReadError::TooSlow);
         };
-        let Some(frame) = next else { return Ok(parts.join()) };
+        let Some(frame) = next else {
+            return Ok(parts.join());
+        };
         let frame = frame.map_err(|_| ReadError::Gone)?;
         if let Ok(data) = frame.into_data() {
             parts = parts.push(data, declared);

@@ -64,7 +64,14 @@ impl Call {
     pub(crate) fn begin(state: Arc<State>, mut hold: Hold, asked: Asked) -> Call {
         hold.begin();
         let covered = asked.output_cap.saturating_mul(asked.choices);
-        Call { state, hold, asked, covered, put_out: Progress::default(), metered_bytes: 0 }
+        Call {
+            state,
+            hold,
+            asked,
+            covered,
+            put_out: Progress::default(),
+            metered_bytes: 0,
+        }
     }
 
     /// Returns what was asked for.
@@ -84,7 +91,12 @@ impl Call {
 
     /// Returns how long the call may still run.
     pub(crate) fn time_left(&self) -> Duration {
-        let held = self.hold.amount().time().0.saturating_sub(self.hold.running().0);
+        let held = self
+            .hold
+            .amount()
+            .time()
+            .0
+            .saturating_sub(self.hold.running().0);
         let held = Duration::from_micros(held.max(0).unsigned_abs()).saturating_sub(END_MARGIN);
         match self.asked.deadline {
             Some(deadline) => {
@@ -115,7 +127,11 @@ impl Call {
         let usage = Usage::default().with(TokenClass::Output, output);
         let tokens = usage.count(self.state.fisc.counting());
         let time = self.hold.running();
-        let cost = self.asked.pricing.charge(&usage, None, time).unwrap_or(Money::ZERO);
+        let cost = self
+            .asked
+            .pricing
+            .charge(&usage, None, time)
+            .unwrap_or(Money::ZERO);
         self.hold.meter(Amount::new(tokens, cost, time));
     }
 
@@ -123,8 +139,16 @@ impl Call {
     pub(crate) async fn extend_output(mut self) -> (Call, bool) {
         let usage = Usage::default().with(TokenClass::Output, EXTENSION_TOKENS);
         let tokens = usage.count(self.state.fisc.counting());
-        let cost = self.asked.pricing.charge(&usage, None, TimeUs(0)).unwrap_or(Money::ZERO);
-        let granted = self.hold.extend(Amount::new(tokens, cost, TimeUs(0))).await.is_ok();
+        let cost = self
+            .asked
+            .pricing
+            .charge(&usage, None, TimeUs(0))
+            .unwrap_or(Money::ZERO);
+        let granted = self
+            .hold
+            .extend(Amount::new(tokens, cost, TimeUs(0)))
+            .await
+            .is_ok();
         if granted {
             self.covered += EXTENSION_TOKENS;
         }
@@ -137,12 +161,21 @@ impl Call {
         let held = self.hold.amount().time().0;
         let most = i64::try_from(self.state.policy.call_time.as_micros()).unwrap_or(i64::MAX);
         let slice = EXTENSION_TIME.0.min(most.saturating_sub(held));
-        let over = self.asked.deadline.is_some_and(|deadline| self.state.fisc.now() >= deadline);
+        let over = self
+            .asked
+            .deadline
+            .is_some_and(|deadline| self.state.fisc.now() >= deadline);
         if slice <= 0 || over {
             return (self, false);
         }
-        let cost = self.asked.pricing.charge(&Usage::default(), None, TimeUs(held + slice));
-        let paid = self.asked.pricing.charge(&Usage::default(), None, TimeUs(held));
+        let cost = self
+            .asked
+            .pricing
+            .charge(&Usage::default(), None, TimeUs(held + slice));
+        let paid = self
+            .asked
+            .pricing
+            .charge(&Usage::default(), None, TimeUs(held));
         let cost = cost.zip(paid).map_or(Money::ZERO, |(after, before)| {
             Money::from_nanos(after.nanos().saturating_sub(before.nanos()))
         });
@@ -161,8 +194,12 @@ impl Call {
         let (usage, estimated) = self.usage(reported);
         let charge = self.charge(usage, estimated, outcome, reported);
         if !estimated {
-            let cut = reported.finish.as_deref().is_some_and(|why| CUT_REASONS.contains(&why));
-            self.asked.teach(&mut self.state.learned(), &usage, self.hold.running(), cut);
+            let cut = reported
+                .finish
+                .as_deref()
+                .is_some_and(|why| CUT_REASONS.contains(&why));
+            self.asked
+                .teach(&mut self.state.learned(), &usage, self.hold.running(), cut);
         }
         self.finish(charge)
     }
@@ -205,7 +242,10 @@ impl Call {
         reported: &Reported,
     ) -> Charge {
         let duration = self.hold.running();
-        let tier = reported.service_tier.as_deref().or(self.asked.service_tier.as_deref());
+        let tier = reported
+            .service_tier
+            .as_deref()
+            .or(self.asked.service_tier.as_deref());
         let cost = self.asked.pricing.charge(&usage, tier, duration);
         let tokens = usage.count(self.state.fisc.counting());
         let amount = match cost {
@@ -222,8 +262,18 @@ impl Call {
         };
         let estimated = estimated || cost.is_none() || self.asked.pricing.is_estimate();
         let tags = self.asked.tags.clone();
-        let facts = Facts { call, usage, estimated, outcome, duration, tags };
-        Charge { amount, facts: Box::new(facts) }
+        let facts = Facts {
+            call,
+            usage,
+            estimated,
+            outcome,
+            duration,
+            tags,
+        };
+        Charge {
+            amount,
+            facts: Box::new(facts),
+        }
     }
 
     /// Decides what was used: the report where it is whole and can be, else an estimate that is
@@ -247,7 +297,11 @@ impl Call {
             let least = self.least_output(reported.output_bytes, reported.output_events);
             reported.output_bytes.min(self.covered).max(least)
         };
-        let output = if believable { usage.output().max(most) } else { most };
+        let output = if believable {
+            usage.output().max(most)
+        } else {
+            most
+        };
         usage.set(TokenClass::Output, output);
         (usage, true)
     }

@@ -42,7 +42,10 @@ pub(super) fn write(refusal: &Refusal, provider: Provider, request_id: &str) -> 
 
 fn budget(facts: &BudgetFacts) -> Value {
     match facts {
-        BudgetFacts::Own { path, short: Some(short) } => json!({
+        BudgetFacts::Own {
+            path,
+            short: Some(short),
+        } => json!({
             "path": path,
             "resource": short.resource.name(),
             "unit": unit(short.resource),

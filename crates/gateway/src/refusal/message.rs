@@ -28,9 +28,10 @@ pub(super) fn write(refusal: &Refusal) -> String {
              price overlay, or use a model that has one",
             detail.unwrap_or("unknown"),
         ),
-        RefusalKind::StoreUnavailable => {
-            with("the budget's ledger cannot record holds right now; nothing was sent", detail)
-        }
+        RefusalKind::StoreUnavailable => with(
+            "the budget's ledger cannot record holds right now; nothing was sent",
+            detail,
+        ),
         RefusalKind::UnmeteredPath => format!(
             "{} is not metered, so it is refused under a budget of tokens or cost. Use \
              /v1/chat/completions or /v1/messages",
@@ -39,12 +40,14 @@ pub(super) fn write(refusal: &Refusal) -> String {
         RefusalKind::TooLarge => with("the request's body is too large", detail),
         RefusalKind::ContentEncoding => with("send the request's body without encoding", detail),
         RefusalKind::SlowBody => with("the request's body came too slowly", detail),
-        RefusalKind::UpstreamUnreachable => {
-            with("the upstream cannot be reached; nothing was sent or charged", detail)
-        }
-        RefusalKind::UpstreamTimeout => {
-            with("the upstream did not answer within the time of a call", detail)
-        }
+        RefusalKind::UpstreamUnreachable => with(
+            "the upstream cannot be reached; nothing was sent or charged",
+            detail,
+        ),
+        RefusalKind::UpstreamTimeout => with(
+            "the upstream did not answer within the time of a call",
+            detail,
+        ),
         RefusalKind::Unauthorized
         | RefusalKind::OriginRefused
         | RefusalKind::HostRefused
@@ -59,10 +62,13 @@ fn of_budget(refusal: &Refusal) -> String {
         Some(BudgetFacts::Outer { .. }) => ("an outer budget".to_owned(), None),
         None => ("the budget".to_owned(), None),
     };
-    let wait = refusal.wait().map_or(0, |wait| wait.as_millis().div_ceil(1000));
+    let wait = refusal.wait().map_or(0, |wait| wait.as_secs());
     let limit = match &refusal.budget {
         Some(BudgetFacts::Outer { .. }) => "Ask its owner to raise it".to_owned(),
-        _ => format!("Raise its {} limit", short.map_or("time", |short| noun(short.resource))),
+        _ => format!(
+            "Raise its {} limit",
+            short.map_or("time", |short| noun(short.resource))
+        ),
     };
     match (refusal.kind, short) {
         (RefusalKind::TimeOver, _) => {
@@ -81,7 +87,9 @@ fn of_budget(refusal: &Refusal) -> String {
             shown(short.resource, short.limit),
         ),
         (RefusalKind::RequestExceedsBudget | RefusalKind::RequestExceedsCallLimit, None) => {
-            format!("this call is larger than {name} allows. Send less input or a smaller max_tokens")
+            format!(
+                "this call is larger than {name} allows. Send less input or a smaller max_tokens"
+            )
         }
         (RefusalKind::BudgetReserved, short) => format!(
             "{name} has no room right now{}. Retry in {wait} s, when calls in flight have ended",

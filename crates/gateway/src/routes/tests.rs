@@ -5,7 +5,10 @@ use hyper::header::HeaderValue;
 use super::*;
 
 fn headers(names: &[&'static str]) -> HeaderMap {
-    names.iter().map(|name| (name.parse().expect("a name"), HeaderValue::from_static("x"))).collect()
+    names
+        .iter()
+        .map(|name| (name.parse().expect("a name"), HeaderValue::from_static("x")))
+        .collect()
 }
 
 fn kind(method: &Method, path: &str) -> RouteKind {
@@ -15,20 +18,48 @@ fn kind(method: &Method, path: &str) -> RouteKind {
 #[test]
 fn known_paths_and_their_aliases_are_metered() {
     for (path, provider, wire, upstream) in [
-        ("/v1/chat/completions", Provider::OpenAi, Wire::OpenAiChat, "/v1/chat/completions"),
-        ("/chat/completions", Provider::OpenAi, Wire::OpenAiChat, "/v1/chat/completions"),
-        ("/v1/messages", Provider::Anthropic, Wire::AnthropicMessages, "/v1/messages"),
-        ("/messages", Provider::Anthropic, Wire::AnthropicMessages, "/v1/messages"),
+        (
+            "/v1/chat/completions",
+            Provider::OpenAi,
+            Wire::OpenAiChat,
+            "/v1/chat/completions",
+        ),
+        (
+            "/chat/completions",
+            Provider::OpenAi,
+            Wire::OpenAiChat,
+            "/v1/chat/completions",
+        ),
+        (
+            "/v1/messages",
+            Provider::Anthropic,
+            Wire::AnthropicMessages,
+            "/v1/messages",
+        ),
+        (
+            "/messages",
+            Provider::Anthropic,
+            Wire::AnthropicMessages,
+            "/v1/messages",
+        ),
     ] {
         let found = route(&Method::POST, path, None, &HeaderMap::new());
         assert_eq!(found.kind, RouteKind::Metered(wire), "{path}");
-        assert_eq!((found.provider, found.upstream_path.as_str()), (provider, upstream));
+        assert_eq!(
+            (found.provider, found.upstream_path.as_str()),
+            (provider, upstream)
+        );
     }
 }
 
 #[test]
 fn the_query_is_kept() {
-    let found = route(&Method::POST, "/messages", Some("beta=true"), &HeaderMap::new());
+    let found = route(
+        &Method::POST,
+        "/messages",
+        Some("beta=true"),
+        &HeaderMap::new(),
+    );
     assert_eq!(found.upstream_path, "/v1/messages?beta=true");
     let found = route(&Method::GET, "/models", Some("limit=2"), &HeaderMap::new());
     assert_eq!(found.upstream_path, "/v1/models?limit=2");
@@ -36,15 +67,32 @@ fn the_query_is_kept() {
 
 #[test]
 fn models_and_token_counts_are_free() {
-    for path in ["/v1/models", "/models", "/v1/models/gpt-4o-mini", "/models/ft:gpt-4o:org::a1"] {
+    for path in [
+        "/v1/models",
+        "/models",
+        "/v1/models/gpt-4o-mini",
+        "/models/ft:gpt-4o:org::a1",
+    ] {
         let found = route(&Method::GET, path, None, &HeaderMap::new());
-        assert_eq!((found.kind, found.provider), (RouteKind::Free, Provider::OpenAi), "{path}");
+        assert_eq!(
+            (found.kind, found.provider),
+            (RouteKind::Free, Provider::OpenAi),
+            "{path}"
+        );
         let found = route(&Method::GET, path, None, &headers(&["anthropic-version"]));
-        assert_eq!((found.kind, found.provider), (RouteKind::Free, Provider::Anthropic), "{path}");
+        assert_eq!(
+            (found.kind, found.provider),
+            (RouteKind::Free, Provider::Anthropic),
+            "{path}"
+        );
     }
     for path in ["/v1/messages/count_tokens", "/messages/count_tokens"] {
         let found = route(&Method::POST, path, None, &HeaderMap::new());
-        assert_eq!((found.kind, found.provider), (RouteKind::Free, Provider::Anthropic), "{path}");
+        assert_eq!(
+            (found.kind, found.provider),
+            (RouteKind::Free, Provider::Anthropic),
+            "{path}"
+        );
         assert_eq!(found.upstream_path, "/v1/messages/count_tokens");
     }
 }
@@ -114,6 +162,12 @@ fn a_confusing_path_is_never_served() {
 #[test]
 fn a_caller_is_answered_in_its_own_dialect() {
     assert_eq!(caller_provider("/x", &HeaderMap::new()), Provider::OpenAi);
-    assert_eq!(caller_provider("/r/s/a/x/v1/messages", &HeaderMap::new()), Provider::Anthropic);
-    assert_eq!(caller_provider("/x", &headers(&["x-api-key"])), Provider::Anthropic);
+    assert_eq!(
+        caller_provider("/r/s/a/x/v1/messages", &HeaderMap::new()),
+        Provider::Anthropic
+    );
+    assert_eq!(
+        caller_provider("/x", &headers(&["x-api-key"])),
+        Provider::Anthropic
+    );
 }

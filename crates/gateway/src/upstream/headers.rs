@@ -5,14 +5,20 @@
 //! nobody's business and passes untouched.
 
 use hyper::HeaderMap;
-use hyper::header::{
-    ACCEPT_ENCODING, CONNECTION, HeaderName, HeaderValue,
-};
+use hyper::header::{ACCEPT_ENCODING, CONNECTION, HeaderName, HeaderValue};
 
 /// Headers of one connection.
 const HOP_BY_HOP: [&str; 10] = [
-    "connection", "http2-settings", "keep-alive", "proxy-authenticate", "proxy-authorization",
-    "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 /// Headers in which callers send keys.
@@ -21,8 +27,16 @@ const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "x-goog-api-key", 
 /// Headers of a request that are about the caller and us, or are written anew; the last four
 /// would let an upstream read another path or method than we did.
 const REQUEST_ONLY: [&str; 10] = [
-    "host", "content-length", "expect", "accept-encoding", "cookie", "origin",
-    "x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url",
+    "host",
+    "content-length",
+    "expect",
+    "accept-encoding",
+    "cookie",
+    "origin",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
 ];
 
 /// Headers of a response that are about the upstream and us.
@@ -66,7 +80,11 @@ pub(crate) fn to_client(headers: &mut HeaderMap) {
             || text.starts_with(OWN_PREFIX)
             || text.starts_with(CORS_PREFIX)
     };
-    let names: Vec<HeaderName> = headers.keys().filter(|name| dropped(name)).cloned().collect();
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| dropped(name))
+        .cloned()
+        .collect();
     for name in names {
         headers.remove(name);
     }
@@ -77,11 +95,20 @@ fn is_hop_by_hop(name: &HeaderName, named: &[String]) -> bool {
 }
 
 fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
+    let values = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect()
 }
 
 fn is_foreign(value: &HeaderValue) -> bool {
     let needle = crate::proxy::identify::KEY_PREFIX.as_bytes();
-    !value.as_bytes().windows(needle.len()).any(|window| window == needle)
+    !value
+        .as_bytes()
+        .windows(needle.len())
+        .any(|window| window == needle)
 }

@@ -17,17 +17,72 @@ fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 #[test]
 fn the_version_is_never_doubled() {
     for (provider, base, path, url) in [
-        (Provider::OpenAi, "https://h", "/v1/models", "https://h/v1/models"),
-        (Provider::OpenAi, "https://h/", "/v1/models", "https://h/v1/models"),
-        (Provider::OpenAi, "https://h/v1", "/v1/models", "https://h/v1/models"),
-        (Provider::OpenAi, "https://h/v1/", "/v1/models?a=1", "https://h/v1/models?a=1"),
-        (Provider::OpenAi, "https://h/api/v1", "/v1/models", "https://h/api/v1/models"),
-        (Provider::OpenAi, "https://h/api/paas/v4", "/v1/models", "https://h/api/paas/v4/models"),
-        (Provider::OpenAi, "http://127.0.0.1:9/r/s", "/v1/models", "http://127.0.0.1:9/r/s/models"),
-        (Provider::Anthropic, "https://h", "/v1/messages", "https://h/v1/messages"),
-        (Provider::Anthropic, "https://h/v1", "/v1/messages", "https://h/v1/messages"),
-        (Provider::Anthropic, "https://h/x/", "/v1/messages", "https://h/x/v1/messages"),
-        (Provider::Anthropic, "https://h/xv1", "/v1/messages", "https://h/xv1/v1/messages"),
+        (
+            Provider::OpenAi,
+            "https://h",
+            "/v1/models",
+            "https://h/v1/models",
+        ),
+        (
+            Provider::OpenAi,
+            "https://h/",
+            "/v1/models",
+            "https://h/v1/models",
+        ),
+        (
+            Provider::OpenAi,
+            "https://h/v1",
+            "/v1/models",
+            "https://h/v1/models",
+        ),
+        (
+            Provider::OpenAi,
+            "https://h/v1/",
+            "/v1/models?a=1",
+            "https://h/v1/models?a=1",
+        ),
+        (
+            Provider::OpenAi,
+            "https://h/api/v1",
+            "/v1/models",
+            "https://h/api/v1/models",
+        ),
+        (
+            Provider::OpenAi,
+            "https://h/api/paas/v4",
+            "/v1/models",
+            "https://h/api/paas/v4/models",
+        ),
+        (
+            Provider::OpenAi,
+            "http://127.0.0.1:9/r/s",
+            "/v1/models",
+            "http://127.0.0.1:9/r/s/models",
+        ),
+        (
+            Provider::Anthropic,
+            "https://h",
+            "/v1/messages",
+            "https://h/v1/messages",
+        ),
+        (
+            Provider::Anthropic,
+            "https://h/v1",
+            "/v1/messages",
+            "https://h/v1/messages",
+        ),
+        (
+            Provider::Anthropic,
+            "https://h/x/",
+            "/v1/messages",
+            "https://h/x/v1/messages",
+        ),
+        (
+            Provider::Anthropic,
+            "https://h/xv1",
+            "/v1/messages",
+            "https://h/xv1/v1/messages",
+        ),
         (Provider::OpenAi, "https://h/v1", "/v1x", "https://h/v1/v1x"),
     ] {
         let uri = upstream(provider, base).uri(path).expect("a URI");
@@ -55,16 +110,42 @@ fn a_base_that_is_no_origin_is_refused() {
 fn each_provider_gets_its_credential_in_its_own_header() {
     let key = || Secret::new("canary-1");
     for (provider, credential, name, value) in [
-        (Provider::OpenAi, Credential::ApiKey(key()), "authorization", "Bearer canary-1"),
-        (Provider::OpenAi, Credential::Bearer(key()), "authorization", "Bearer canary-1"),
-        (Provider::Anthropic, Credential::ApiKey(key()), "x-api-key", "canary-1"),
-        (Provider::Anthropic, Credential::Bearer(key()), "authorization", "Bearer canary-1"),
+        (
+            Provider::OpenAi,
+            Credential::ApiKey(key()),
+            "authorization",
+            "Bearer canary-1",
+        ),
+        (
+            Provider::OpenAi,
+            Credential::Bearer(key()),
+            "authorization",
+            "Bearer canary-1",
+        ),
+        (
+            Provider::Anthropic,
+            Credential::ApiKey(key()),
+            "x-api-key",
+            "canary-1",
+        ),
+        (
+            Provider::Anthropic,
+            Credential::Bearer(key()),
+            "authorization",
+            "Bearer canary-1",
+        ),
     ] {
         let upstream = Upstream::new(provider, "https://h", &credential).expect("valid");
-        let sent = upstream.headers(&map(&[("authorization", "Bearer mine"), ("x-api-key", "m")]));
+        let sent = upstream.headers(&map(&[
+            ("authorization", "Bearer mine"),
+            ("x-api-key", "m"),
+        ]));
         assert_eq!(sent[name], value);
         assert!(sent[name].is_sensitive());
-        let credentials = sent.keys().filter(|name| *name != "accept-encoding").count();
+        let credentials = sent
+            .keys()
+            .filter(|name| *name != "accept-encoding")
+            .count();
         assert_eq!(credentials, 1, "{sent:?}");
         assert!(!format!("{upstream:?} {credential:?} {sent:?}").contains("canary"));
     }
@@ -115,7 +196,12 @@ fn hop_by_hop_and_credential_headers_end_here() {
     );
     let mut names: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
-    let kept = ["accept-encoding", "anthropic-beta", "anthropic-version", "content-type"];
+    let kept = [
+        "accept-encoding",
+        "anthropic-beta",
+        "anthropic-version",
+        "content-type",
+    ];
     assert_eq!(names, [&kept[..], &["traceparent"]].concat());
     assert_eq!(sent["accept-encoding"], "identity");
     assert_eq!(sent.get_all("anthropic-beta").iter().count(), 2);
@@ -160,12 +246,25 @@ fn responses_bring_neither_cookies_nor_credentials_nor_our_headers() {
     headers::to_client(&mut returned);
     let mut names: Vec<_> = returned.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["content-type", "retry-after", "x-ratelimit-remaining-tokens"]);
+    assert_eq!(
+        names,
+        [
+            "content-type",
+            "retry-after",
+            "x-ratelimit-remaining-tokens"
+        ]
+    );
 }
 
 #[tokio::test]
 async fn the_client_is_built_without_a_process_wide_provider() {
     let client = client();
     let uri: Uri = "http://127.0.0.1:1/".parse().expect("a URI");
-    assert!(client.get(uri).await.expect_err("nobody listens on port 1").is_connect());
+    assert!(
+        client
+            .get(uri)
+            .await
+            .expect_err("nobody listens on port 1")
+            .is_connect()
+    );
 }

@@ -1,12 +1,14 @@
 -- The journal of one tree of budgets. Never edit a step that was released: add the next one.
 
--- What this file is: its identity (losing the file is losing the identity) and how it ended.
+-- What this file is: its identity (losing the file is losing the identity), how often a writer
+-- opened it, and how the last one ended.
 CREATE TABLE journal (
   only INTEGER PRIMARY KEY CHECK (only = 1),
-  id   TEXT NOT NULL,
+  id    TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
   ended TEXT NOT NULL CHECK (ended IN ('open', 'closed'))
 ) STRICT;
-INSERT INTO journal (only, id, ended) VALUES (1, lower(hex(randomblob(16))), 'closed');
+INSERT INTO journal (only, id, epoch, ended) VALUES (1, lower(hex(randomblob(16))), 0, 'closed');
 
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fisc_ledger::{Durability, Hash, Journal, Options, verify_on};
+use fisc_ledger::{Durability, Error, Hash, Journal, Options, VerifyError, verify_on};
 
 use crate::support::program::Program;
 use crate::support::{NOON, Random, Scratch, setting};
@@ -20,6 +20,9 @@ const ENTRIES: u64 = 120;
 /// Few commits between checkpoints, so that most moments see one near.
 const CHECKPOINT_COMMITS: u32 = 7;
 
+/// At every how many points the recovery itself is crashed everywhere, too.
+const RECOVERY_EVERY: u64 = 97;
+
 #[derive(Default)]
 struct Tally {
     points: u64,
@@ -31,9 +34,15 @@ struct Tally {
 fn power_loss_loses_nothing_acknowledged() {
     let points = setting("FISC_CRASH_POINTS", 4_000);
     let tally = campaign(Durability::Full, points);
-    println!("{} crash points, {} acknowledged entries", tally.points, tally.acknowledged);
+    println!(
+        "{} crash points, {} acknowledged entries",
+        tally.points, tally.acknowledged
+    );
     assert!(tally.points >= points);
-    assert!(tally.acknowledged > 10 * points, "the workload acknowledged too little");
+    assert!(
+        tally.acknowledged > 10 * points,
+        "the workload acknowledged too little"
+    );
     assert_eq!(tally.lost, 0, "acknowledged entries were lost");
 }
 
@@ -42,17 +51,26 @@ fn power_loss_loses_nothing_acknowledged() {
 #[test]
 fn power_loss_loses_acknowledged_entries_without_sync() {
     let tally = campaign(Durability::Process, 600);
-    println!("{} of {} crash points lost acknowledged entries", tally.lost, tally.points);
-    assert!(tally.lost * 10 > tally.points, "{} of {}", tally.lost, tally.points);
+    println!(
+        "{} of {} crash points lost acknowledged entries",
+        tally.lost, tally.points
+    );
+    assert!(
+        tally.lost * 10 > tally.points,
+        "{} of {}",
+        tally.lost,
+        tally.points
+    );
 }
 
-/// Runs workloads, each from where a crash left the one before, until there were enough points.
+/// Runs workloads, each on a new disk, and crashes them everywhere, until there were enough points.
 fn campaign(durability: Durability, points: u64) -> Tally {
     let scratch = Scratch::new("power-loss");
-    let (live, crashed) = (scratch.path().join("live"), scratch.path().join("crashed"));
-    for directory in [&live, &crashed] {
-        std::fs::create_dir(directory).unwrap();
-    }
+    let [live, crashed, again] = ["live", "crashed", "again"].map(|name| {
+        let directory = scratch.path().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        directory
+    });
     let options = |directory: &std::path::Path| Options {
         vfs: Some(VFS.to_owned()),
         checkpoint_commits: CHECKPOINT_COMMITS,
@@ -67,23 +85,34 @@ fn campaign(durability: Durability, points: u64) -> Tally {
         let disk = Disk::at(&live);
         let (moments, heads) = workload(options(&live), &disk, &mut random);
         let disk = Disk::at(&crashed);
+        let second = Disk::at(&again);
         for moment in moments {
             disk.lose_power(&moment, &mut random);
-            tally.points += 1;
-            tally.acknowledged += moment.count;
-            tally.lost += u64::from(!recovers(options(&crashed), &moment, &heads, tally.points));
+            if tally.points % RECOVERY_EVERY == 0 {
+                disk.count_with(Arc::new(AtomicU64::new(moment.count)));
+            }
+            tally.check(options(&crashed), &moment, &heads);
+            // The power may fail again while the first failure is being mended.
+            for moment in disk.take_moments() {
+                second.lose_power(&moment, &mut random);
+                tally.check(options(&again), &moment, &heads);
+            }
         }
     }
     tally
 }
 
+impl Tally {
+    fn check(&mut self, options: Options, moment: &Moment, heads: &[Hash]) {
+        self.points += 1;
+        self.acknowledged += moment.count;
+        self.lost += u64::from(!recovers(options, moment, heads, self.points));
+    }
+}
+
 /// Appends entries in groups of one to eight, waiting for each group. Returns every moment at which
 /// the power might have failed, and the state of the journal after each entry.
-fn workload(
-    options: Options,
-    disk: &Disk,
-    random: &mut Random,
-) -> (Vec<Moment>, Vec<Hash>) {
+fn workload(options: Options, disk: &Disk, random: &mut Random) -> (Vec<Moment>, Vec<Hash>) {
     let acknowledged = Arc::new(AtomicU64::new(0));
     disk.count_with(acknowledged.clone());
     let path = options.path.clone();
@@ -113,26 +142,32 @@ fn workload(
 fn recovers(options: Options, moment: &Moment, heads: &[Hash], point: u64) -> bool {
     let path = options.path.clone();
     // Either may be the first to recover the log.
-    if point % 2 == 0 {
-        check_verifies(&path, moment);
+    let verify_first = point.is_multiple_of(2);
+    if verify_first {
+        check_verifies(&path);
     }
     let (journal, recovered) = Journal::open(options).expect("a journal opens after a power loss");
     let entries = usize::try_from(recovered.entries).unwrap();
     if entries > 0 {
-        assert_eq!(recovered.head, heads[entries], "entries are a prefix of what was appended");
+        assert_eq!(
+            recovered.head, heads[entries],
+            "entries are a prefix of what was appended"
+        );
     }
-    journal.close().expect("a journal closes after a power loss");
-    if point % 2 == 1 {
-        check_verifies(&path, moment);
+    journal
+        .close()
+        .expect("a journal closes after a power loss");
+    if !verify_first {
+        check_verifies(&path);
     }
     recovered.entries >= moment.count
 }
 
-fn check_verifies(path: &std::path::Path, moment: &Moment) {
+fn check_verifies(path: &std::path::Path) {
     match verify_on(path, VFS) {
         Ok(_) => {}
-        // Before the first entry the file itself may not be made yet.
-        Err(_) if moment.count == 0 => {}
+        // The file may not be made yet. Where it should be, opening it will count the loss.
+        Err(VerifyError::Unreadable(error)) if matches!(*error, Error::NotALedger(_)) => {}
         Err(error) => panic!("after a power loss: {error}"),
     }
 }
@@ -140,8 +175,14 @@ fn check_verifies(path: &std::path::Path, moment: &Moment) {
 fn hashes(path: &std::path::Path) -> Vec<Hash> {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
     let connection = rusqlite::Connection::open_with_flags_and_vfs(path, flags, VFS).unwrap();
-    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE").unwrap();
-    let mut statement = connection.prepare("SELECT hash FROM entries ORDER BY seq").unwrap();
-    let rows = statement.query_map([], |row| Ok(Hash(row.get(0)?))).unwrap();
+    connection
+        .execute_batch("PRAGMA locking_mode = EXCLUSIVE")
+        .unwrap();
+    let mut statement = connection
+        .prepare("SELECT hash FROM entries ORDER BY seq")
+        .unwrap();
+    let rows = statement
+        .query_map([], |row| Ok(Hash(row.get(0)?)))
+        .unwrap();
     rows.map(Result::unwrap).collect()
 }

@@ -15,7 +15,7 @@ pub(crate) const NOON: Timestamp = Timestamp(20_000 * 3_600_000_000 + 1_800_000_
 /// A directory of its own, removed with everything in it when dropped.
 pub(crate) struct Scratch(PathBuf);
 
-/// SplitMix64: enough randomness for tests, and the same everywhere for the same seed.
+/// `SplitMix64`: enough randomness for tests, and the same everywhere for the same seed.
 pub(crate) struct Random(u64);
 
 // === impl Scratch ===
@@ -99,7 +99,14 @@ pub(crate) fn facts(call: CallLabel, input: u64, output: u64) -> Facts {
         .with(TokenClass::UncachedInput, input)
         .with(TokenClass::Output, output);
     let (outcome, duration) = (Outcome::Completed, TimeUs(1_500_000));
-    Facts { call, usage, estimated: false, outcome, duration, tags: Vec::new() }
+    Facts {
+        call,
+        usage,
+        estimated: false,
+        outcome,
+        duration,
+        tags: Vec::new(),
+    }
 }
 
 pub(crate) fn root() -> Entry {
@@ -109,16 +116,31 @@ pub(crate) fn root() -> Entry {
 pub(crate) fn allocate(budget: u32, parent: Option<u32>, name: &str) -> Entry {
     let terms = "cost=5000000000".to_owned();
     let (budget, parent) = (BudgetId(budget), parent.map(BudgetId));
-    Entry::Allocate { budget, parent, name: name.to_owned(), terms }
+    Entry::Allocate {
+        budget,
+        parent,
+        name: name.to_owned(),
+        terms,
+    }
 }
 
 pub(crate) fn hold(number: u128, amount: Amount) -> Entry {
-    Entry::Hold { id: id(number), budget: BudgetId(0), amount, call: label("plan", 1) }
+    Entry::Hold {
+        id: id(number),
+        budget: BudgetId(0),
+        amount,
+        call: label("plan", 1),
+    }
 }
 
 pub(crate) fn settle(number: u128, amount: Amount) -> Entry {
     let facts = Box::new(facts(label("plan", 1), 10, 5));
-    Entry::Settle { id: id(number), amount, overrun: Amount::ZERO, facts }
+    Entry::Settle {
+        id: id(number),
+        amount,
+        overrun: Amount::ZERO,
+        facts,
+    }
 }
 
 pub(crate) fn all_entries(path: &Path) -> Vec<EntryRow> {

@@ -96,7 +96,9 @@ struct Body<'a> {
 /// Reads the facts of a body.
 pub(super) fn read(wire: Wire, bytes: &[u8]) -> Result<RequestFacts<'_>, FactsError> {
     if let Err(error) = std::str::from_utf8(bytes) {
-        return Err(FactsError::NotUtf8 { at: error.valid_up_to() });
+        return Err(FactsError::NotUtf8 {
+            at: error.valid_up_to(),
+        });
     }
     let mut body = Body {
         reader: Reader::new(bytes),
@@ -107,7 +109,10 @@ pub(super) fn read(wire: Wire, bytes: &[u8]) -> Result<RequestFacts<'_>, FactsEr
         choices: 1,
         include_usage: None,
         service_tier: None,
-        input: InputShape { body_bytes: bytes.len() as u64, ..InputShape::default() },
+        input: InputShape {
+            body_bytes: bytes.len() as u64,
+            ..InputShape::default()
+        },
         places: Places::default(),
         head: Vec::new(),
         messages: Vec::new(),
@@ -131,7 +136,7 @@ impl<'a> Body<'a> {
             let name = names.meet(&key.text)?;
             let kind = self.reader.kind()?;
             self.member(name, &key, kind)?;
-            if self.in_head(name, &key) {
+            if in_head(name, &key) {
                 self.head.push(key.text.at()..self.reader.offset());
             }
         }
@@ -169,8 +174,13 @@ impl<'a> Body<'a> {
             return Ok(());
         }
         match name {
-            "container" | "conversation" | "data_sources" | "mcp_servers" | "plugins"
-            | "previous_response_id" | "prompt" => self.input.opaque = true,
+            "container"
+            | "conversation"
+            | "data_sources"
+            | "mcp_servers"
+            | "plugins"
+            | "previous_response_id"
+            | "prompt" => self.input.opaque = true,
             // A compaction is a call of its own inside the call.
             "context_management" => self.input.opaque |= contains(raw, b"compact"),
             "web_search_options" | "search_parameters" => self.search(),
@@ -194,14 +204,20 @@ impl<'a> Body<'a> {
         }
         let text = self.reader.text()?;
         self.places.model = text.at()..text.end();
-        let model = text.decode().filter(|model| !model.is_empty()).ok_or(wrong)?;
+        let model = text
+            .decode()
+            .filter(|model| !model.is_empty())
+            .ok_or(wrong)?;
         self.model = Some(model);
         Ok(())
     }
 
     fn output_cap(&mut self, name: &'static str, kind: Kind) -> Result<(), FactsError> {
         let (cap, span) = self.count(name, "a whole number of tokens above 0", kind)?;
-        let slot = Slot { span, null: cap.is_none() };
+        let slot = Slot {
+            span,
+            null: cap.is_none(),
+        };
         match name {
             "max_tokens" => self.places.max_tokens = Some(slot),
             _ => self.places.max_completion_tokens = Some(slot),
@@ -233,7 +249,6 @@ impl<'a> Body<'a> {
     ) -> Result<(Option<u64>, Range<usize>), FactsError> {
         let span = self.reader.skip()?;
         let count = match kind {
-            Kind::Null => None,
             Kind::Number => json::whole(self.reader.slice(span.clone())).ok(),
             _ => None,
         };
@@ -252,7 +267,7 @@ impl<'a> Body<'a> {
         match kind {
             Kind::Bool => Ok(Some(self.reader.boolean()?)),
             Kind::Null => {
-                self.reader.skip()?;
+                self.reader.pass()?;
                 Ok(None)
             }
             _ => Err(wrong_type(name, place, "true or false")),
@@ -277,7 +292,7 @@ impl<'a> Body<'a> {
                 *empty = false;
             }
             if names.meet(&key.text)?.is_empty() {
-                self.reader.skip()?;
+                self.reader.pass()?;
                 continue;
             }
             let kind = self.reader.kind()?;
@@ -297,7 +312,7 @@ impl<'a> Body<'a> {
                 Ok(())
             }
             Kind::Null => {
-                self.reader.skip()?;
+                self.reader.pass()?;
                 Ok(())
             }
             _ => Err(wrong),
@@ -305,15 +320,10 @@ impl<'a> Body<'a> {
     }
 
     fn content(&mut self) -> Content<'_, 'a> {
-        Content { reader: &mut self.reader, input: &mut self.input, cuts: &mut self.cuts }
-    }
-
-    fn in_head(&self, name: &str, key: &Key<'_>) -> bool {
-        match name {
-            "model" | "stream" | "max_tokens" | "max_completion_tokens" | "n"
-            | "stream_options" | "service_tier" | "messages" | "cache_control" => false,
-            "" => !OUTSIDE_PROMPT.contains(&key.text.plain()),
-            _ => true,
+        Content {
+            reader: &mut self.reader,
+            input: &mut self.input,
+            cuts: &mut self.cuts,
         }
     }
 
@@ -334,7 +344,10 @@ impl<'a> Body<'a> {
         for message in self.messages {
             let bytes_after = (end - message.end) as u64;
             hash.add(message);
-            self.input.prefixes.push(Prefix { hash: hash.so_far(), bytes_after });
+            self.input.prefixes.push(Prefix {
+                hash: hash.so_far(),
+                bytes_after,
+            });
         }
         Ok(RequestFacts {
             wire: self.wire,
@@ -350,13 +363,34 @@ impl<'a> Body<'a> {
     }
 }
 
+/// Says whether a member may add to the prompt before the messages.
+fn in_head(name: &str, key: &Key<'_>) -> bool {
+    match name {
+        "model"
+        | "stream"
+        | "max_tokens"
+        | "max_completion_tokens"
+        | "n"
+        | "stream_options"
+        | "service_tier"
+        | "messages"
+        | "cache_control" => false,
+        "" => !OUTSIDE_PROMPT.contains(&key.text.plain()),
+        _ => true,
+    }
+}
+
 /// Makes the error for a member whose value is of the wrong kind.
 pub(super) fn wrong_type(
     name: &'static str,
     place: &'static str,
     expected: &'static str,
 ) -> FactsError {
-    FactsError::WrongType { name, place, expected }
+    FactsError::WrongType {
+        name,
+        place,
+        expected,
+    }
 }
 
 /// Says whether a value is more than `null`, `false` or an empty list.

@@ -21,6 +21,10 @@ pub(super) struct Content<'r, 'a> {
 }
 
 /// What one part of a message turned out to be.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent findings, no states"
+)]
 #[derive(Default)]
 struct Part<'a> {
     kind: Option<Text<'a>>,
@@ -65,13 +69,13 @@ impl<'a> Content<'_, 'a> {
                 while self.reader.element(&mut first)? {
                     match self.reader.kind()? {
                         Kind::Object => self.part()?,
-                        _ => drop(self.reader.skip()?),
+                        _ => self.reader.pass()?,
                     }
                 }
                 Ok(())
             }
             _ => {
-                self.reader.skip()?;
+                self.reader.pass()?;
                 Ok(())
             }
         }
@@ -80,7 +84,7 @@ impl<'a> Content<'_, 'a> {
     /// Reads the list of tools.
     pub(super) fn tools(&mut self, kind: Kind) -> Result<(), FactsError> {
         if kind == Kind::Null {
-            self.reader.skip()?;
+            self.reader.pass()?;
             return Ok(());
         }
         if kind != Kind::Array {
@@ -112,7 +116,7 @@ impl<'a> Content<'_, 'a> {
                 self.input.cache_ttl_1h |= is_ttl && raw != b"\"5m\"" && raw != b"null";
             }
         } else {
-            self.reader.skip()?;
+            self.reader.pass()?;
         }
         self.cuts.push(self.reader.member(key));
         Ok(())
@@ -128,7 +132,7 @@ impl<'a> Content<'_, 'a> {
             match name {
                 "content" => self.content(kind)?,
                 "cache_control" => self.cache_control(&key, kind)?,
-                _ => drop(self.reader.skip()?),
+                _ => self.reader.pass()?,
             }
             // An earlier spoken answer, by its id.
             if name == "audio" && kind == Kind::Object {
@@ -168,10 +172,10 @@ impl<'a> Content<'_, 'a> {
                     part.audio |= name == "input_audio" && kind != Kind::Null;
                 }
                 "file_id" => {
-                    self.reader.skip()?;
+                    self.reader.pass()?;
                     part.remote |= kind != Kind::Null;
                 }
-                _ => drop(self.reader.skip()?),
+                _ => self.reader.pass()?,
             }
         }
         self.count_part(&part);
@@ -185,9 +189,11 @@ impl<'a> Content<'_, 'a> {
                 part.remote |= is_remote(&self.reader.text()?);
                 return Ok(());
             }
-            Kind::Object => drop(self.reader.open_object()?),
+            Kind::Object => {
+                self.reader.open_object()?;
+            }
             _ => {
-                self.reader.skip()?;
+                self.reader.pass()?;
                 return Ok(());
             }
         }
@@ -205,7 +211,7 @@ impl<'a> Content<'_, 'a> {
                 "url" if kind == Kind::String => part.remote |= is_remote(&self.reader.text()?),
                 "content" => self.content(kind)?,
                 _ => {
-                    self.reader.skip()?;
+                    self.reader.pass()?;
                     part.remote |= name == "file_id" && kind != Kind::Null;
                 }
             }
@@ -217,7 +223,10 @@ impl<'a> Content<'_, 'a> {
         let kind = part.kind.map_or(&b""[..], |kind| kind.plain());
         let image = part.image || matches!(kind, b"image" | b"image_url" | b"input_image");
         let audio = part.audio || matches!(kind, b"audio" | b"input_audio");
-        let document = matches!(kind, b"document" | b"input_file" | b"container_upload" | b"file");
+        let document = matches!(
+            kind,
+            b"document" | b"input_file" | b"container_upload" | b"file"
+        );
         let file = part.file || (document && !part.text_source);
         self.input.images += u64::from(image);
         self.input.audio += u64::from(audio);
@@ -247,7 +256,7 @@ impl<'a> Content<'_, 'a> {
                     return Err(wrong_type(name, TOOL, SEARCHES));
                 }
                 "cache_control" => self.cache_control(&key, kind)?,
-                _ => drop(self.reader.skip()?),
+                _ => self.reader.pass()?,
             }
         }
         self.count_tool(kind_text, searches);
@@ -255,7 +264,9 @@ impl<'a> Content<'_, 'a> {
     }
 
     fn count_tool(&mut self, kind: Option<Text<'_>>, searches: u64) {
-        let Some(kind) = kind.map(|kind| kind.decode().unwrap_or_default()) else { return };
+        let Some(kind) = kind.map(|kind| kind.decode().unwrap_or_default()) else {
+            return;
+        };
         if matches!(kind.as_ref(), "function" | "custom") {
             return;
         }

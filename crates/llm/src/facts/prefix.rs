@@ -25,7 +25,10 @@ impl<'a> PrefixHash<'a> {
         body: &'a [u8],
         cuts: &'a [Range<usize>],
     ) -> PrefixHash<'a> {
-        debug_assert!(cuts.is_sorted_by(|a, b| a.end <= b.start), "cuts are found in order");
+        debug_assert!(
+            cuts.is_sorted_by(|a, b| a.end <= b.start),
+            "cuts are found in order"
+        );
         let mut state = Sha256::new();
         state.update(wire.name());
         state.update([0]);
@@ -38,7 +41,10 @@ impl<'a> PrefixHash<'a> {
     pub(super) fn add(&mut self, span: Range<usize>) {
         let mut from = span.start;
         let first = self.cuts.partition_point(|cut| cut.start < span.start);
-        for cut in self.cuts[first..].iter().take_while(|cut| cut.end <= span.end) {
+        for cut in self.cuts[first..]
+            .iter()
+            .take_while(|cut| cut.end <= span.end)
+        {
             self.state.update(&self.body[from..cut.start]);
             from = cut.end;
         }

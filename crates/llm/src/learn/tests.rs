@@ -1,3 +1,6 @@
+//! What one call teaches about the next, and what is forgotten. Quantiles and the bounded map
+//! have their own tests beside them.
+
 use super::*;
 
 const CALL: CallClass<'static> = CallClass {

@@ -187,11 +187,12 @@ impl Probe<'_> {
                 let mut high = pair[1];
                 while high - low > 1 {
                     let middle = low + (high - low) / 2;
-                    if self.same(start, middle)? {
-                        low = middle
+                    let side = if self.same(start, middle)? {
+                        &mut low
                     } else {
-                        high = middle
-                    }
+                        &mut high
+                    };
+                    *side = middle;
                 }
                 found.push(low);
                 low = high;

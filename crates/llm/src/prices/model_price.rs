@@ -61,6 +61,10 @@ pub struct ModelPrice {
 
 /// The most that one call may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of a request, all independent"
+)]
 pub struct CallBound<'a> {
     /// Input tokens of all classes.
     pub input: u64,
@@ -275,8 +279,6 @@ impl ModelPrice {
 
     fn dearest_class(&self, rates: &Rates, bound: &CallBound<'_>, output: bool) -> PicoUsdPerToken {
         let possible = |class: &&TokenClass| match class {
-            // A hit can only be dearer in an odd price list, never cheaper for certain.
-            TokenClass::UncachedInput | TokenClass::CacheRead => true,
             TokenClass::CacheWrite5m => {
                 bound.cache_writes || bound.cache_ttl_1h || self.caches_unasked
             }
@@ -284,8 +286,12 @@ impl ModelPrice {
             TokenClass::AudioInput => bound.audio_in,
             TokenClass::ImageInput => bound.images_in,
             TokenClass::AudioOutput => bound.audio_out,
-            // Requests have no common way to exclude images from the output.
-            TokenClass::Output | TokenClass::ImageOutput => true,
+            // A cache hit can only be dearer, in an odd price list, and never cheaper for certain;
+            // and requests have no common way to exclude images from the output.
+            TokenClass::UncachedInput
+            | TokenClass::CacheRead
+            | TokenClass::Output
+            | TokenClass::ImageOutput => true,
         };
         let of_kind = TokenClass::ALL
             .iter()

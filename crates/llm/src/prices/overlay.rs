@@ -391,7 +391,7 @@ impl Reader<'_> {
 
     fn error(&self, offset: usize, message: String, hint: &str) -> OverlayError {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + memchr::memchr_iter(b'\n', before).count();
         OverlayError {
             line,
             message,

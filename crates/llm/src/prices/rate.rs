@@ -14,7 +14,6 @@ pub(crate) const ONE_PPM: i64 = 1_000_000;
 
 const FEMTOS_PER_PICO: i128 = 1_000;
 const FEMTOS_PER_NANO: i128 = 1_000_000;
-const MICROS_PER_SECOND: i128 = 1_000_000;
 
 /// A price of one token in pico-dollars (10⁻¹² USD).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -120,13 +119,8 @@ impl Sum {
         self.add(nanos.checked_mul(FEMTOS_PER_NANO))
     }
 
+    /// A nano-dollar per second for a microsecond is a femto-dollar.
     pub(crate) fn time(self, micros: i64, per_second: Money) -> Result<Sum, OutOfRange> {
-        const {
-            assert!(
-                FEMTOS_PER_NANO == MICROS_PER_SECOND,
-                "a nano·µs/s is a femto"
-            )
-        };
         let micros = i128::from(micros.max(0));
         self.add(micros.checked_mul(i128::from(per_second.nanos())))
     }
@@ -138,16 +132,15 @@ impl Sum {
         let (whole, rest) = (scaled.div_euclid(DIVISOR), scaled.rem_euclid(DIVISOR));
         let up = match rounding {
             Rounding::Up => rest > 0,
-            Rounding::HalfEven => {
-                rest * 2 > DIVISOR || (rest * 2 == DIVISOR && whole.rem_euclid(2) == 1)
-            }
+            Rounding::HalfEven if rest * 2 == DIVISOR => whole.rem_euclid(2) == 1,
+            Rounding::HalfEven => rest * 2 > DIVISOR,
         };
         let nanos = i64::try_from(whole + i128::from(up)).map_err(|_| OutOfRange)?;
         Ok(Money::from_nanos(nanos))
     }
 
-    /// Returns the largest `n` with `(self + n × step) × ppm`, rounded up, at most `money`: `None`
-    /// when not even `self` is, `u64::MAX` when `step` costs nothing.
+    /// Returns how many steps may be added so that the sum, multiplied and rounded up, is within
+    /// `money`: `None` when not even the sum is, `u64::MAX` when a step costs nothing.
     pub(crate) fn steps_within(self, step: Sum, ppm: i64, money: Money) -> Option<u64> {
         let Sum(room) = Sum::ZERO.units(1, money).ok()?;
         let room = room * i128::from(ONE_PPM);

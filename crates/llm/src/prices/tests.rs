@@ -1,3 +1,6 @@
+//! The price book as a whole: charges, dearest charges, overlay on catalogue, unpriced models.
+//! Whether the catalogue is read right is tested beside it.
+
 use fisc_core::{Money, OutOfRange, TimeUs, TokenClass, Usage};
 use proptest::prelude::*;
 
@@ -302,7 +305,9 @@ proptest! {
         choices in 1_u64..5,
         beyond in 0_u64..100,
         money in 0_i64..5_000_000_000,
-        model in prop::sample::select(vec!["gpt-4o-mini", "claude-sonnet-4-5", "gpt-6-sol", "own-1"]),
+        model in prop::sample::select(
+            vec!["gpt-4o-mini", "claude-sonnet-4-5", "gpt-6-sol", "own-1"],
+        ),
     ) {
         let lines = "input = \"0.123457\"\noutput = \"0.777777\"\nmultiplier = \"1.1\"";
         let price = known(&book(&format!("{OWN}{lines}\nper_call = \"0.000000001\"")), model);

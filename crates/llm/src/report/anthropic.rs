@@ -59,15 +59,15 @@ fn members<'a>(
                 while reader.element(&mut first)? {
                     match reader.kind()? {
                         Kind::Object => block(reader, event)?,
-                        _ => drop(reader.skip()?),
+                        _ => reader.pass()?,
                     }
                 }
             }
             (b"error", kind) => {
                 event.error |= kind != Kind::Null;
-                reader.skip()?;
+                reader.pass()?;
             }
-            _ => drop(reader.skip()?),
+            _ => reader.pass()?,
         }
     }
     Ok(())
@@ -88,7 +88,7 @@ fn block<'a>(reader: &mut Reader<'a>, event: &mut Event<'a>) -> Result<(), Fault
                 // A block that starts says `{}`, before its arguments come.
                 event.output_bytes += if arguments > 2 { arguments } else { 0 };
             }
-            _ => drop(reader.skip()?),
+            _ => reader.pass()?,
         }
     }
     Ok(())
@@ -141,7 +141,7 @@ fn usage_parts<'a>(
         (b"output_tokens_details", _) => "output_tokens_details",
         (b"server_tool_use", _) => "server_tool_use",
         _ => {
-            reader.skip()?;
+            reader.pass()?;
             return Ok(());
         }
     };
@@ -160,7 +160,7 @@ fn usage_parts<'a>(
             b"thinking_tokens" => ("thinking_tokens", &mut counts.reasoning),
             b"web_search_requests" => ("web_search_requests", &mut counts.searches),
             _ => {
-                reader.skip()?;
+                reader.pass()?;
                 continue;
             }
         };
@@ -175,7 +175,7 @@ fn iterations(reader: &mut Reader<'_>, flaws: &mut Flaws) -> Result<(), Fault> {
     let mut first = true;
     while reader.element(&mut first)? {
         if reader.kind()? != Kind::Object {
-            reader.skip()?;
+            reader.pass()?;
             continue;
         }
         reader.open_object()?;

@@ -52,15 +52,15 @@ pub(crate) fn read<'a>(
             (b"created", Kind::Number) => chunk.created = Some(reader.number()?),
             (b"choices", Kind::Array) => choices(&mut reader, chunk, on_choice)?,
             (b"usage", Kind::Null) => {
-                reader.skip()?;
+                reader.pass()?;
                 chunk.usage_null = Some(reader.member(&key));
             }
             (b"usage", _) => chunk.usage = read_usage(&mut reader, flaws)?,
             (b"error", kind) => {
                 chunk.error |= kind != Kind::Null;
-                reader.skip()?;
+                reader.pass()?;
             }
-            _ => drop(reader.skip()?),
+            _ => reader.pass()?,
         }
     }
     reader.end()
@@ -77,7 +77,7 @@ fn choices<'a>(
     while reader.element(&mut first)? {
         chunk.no_choices = false;
         if reader.kind()? != Kind::Object {
-            reader.skip()?;
+            reader.pass()?;
             continue;
         }
         let choice = choice(reader, &mut chunk.output_bytes)?;
@@ -98,7 +98,7 @@ fn choice<'a>(reader: &mut Reader<'a>, output_bytes: &mut u64) -> Result<Choice<
             }
             (b"finish_reason", Kind::String) => choice.finish = Some(reader.text()?),
             (b"delta" | b"message", Kind::Object) => message(reader, output_bytes)?,
-            _ => drop(reader.skip()?),
+            _ => reader.pass()?,
         }
     }
     Ok(choice)
@@ -115,7 +115,7 @@ fn message(reader: &mut Reader<'_>, output_bytes: &mut u64) -> Result<(), Fault>
             (b"content" | b"refusal", Kind::String) => {
                 *output_bytes += reader.text()?.decoded_bytes();
             }
-            (b"content", Kind::Array) | (b"tool_calls", Kind::Array) => {
+            (b"content" | b"tool_calls", Kind::Array) => {
                 reader.open_array()?;
                 let mut first = true;
                 while reader.element(&mut first)? {
@@ -127,7 +127,7 @@ fn message(reader: &mut Reader<'_>, output_bytes: &mut u64) -> Result<(), Fault>
             (b"reasoning_content", Kind::String) => {
                 reasoning_content = reader.text()?.decoded_bytes();
             }
-            _ => drop(reader.skip()?),
+            _ => reader.pass()?,
         }
     }
     *output_bytes += reasoning.max(reasoning_content);
@@ -137,7 +137,7 @@ fn message(reader: &mut Reader<'_>, output_bytes: &mut u64) -> Result<(), Fault>
 /// Adds up what a part of a message, a call of a tool or a spoken answer says.
 fn generated(reader: &mut Reader<'_>, output_bytes: &mut u64) -> Result<(), Fault> {
     if reader.kind()? != Kind::Object {
-        reader.skip()?;
+        reader.pass()?;
         return Ok(());
     }
     reader.open_object()?;
@@ -148,7 +148,7 @@ fn generated(reader: &mut Reader<'_>, output_bytes: &mut u64) -> Result<(), Faul
                 *output_bytes += reader.text()?.decoded_bytes();
             }
             (b"function" | b"custom", Kind::Object) => generated(reader, output_bytes)?,
-            _ => drop(reader.skip()?),
+            _ => reader.pass()?,
         }
     }
     Ok(())
@@ -168,7 +168,7 @@ fn read_usage(reader: &mut Reader<'_>, flaws: &mut Flaws) -> Result<Option<Count
             }
             b"prompt_tokens_details" => prompt_details(reader, &mut counts, flaws)?,
             b"completion_tokens_details" => completion_details(reader, &mut counts, flaws)?,
-            _ => drop(reader.skip()?),
+            _ => reader.pass()?,
         }
     }
     Ok(Some(counts))
@@ -190,7 +190,7 @@ fn prompt_details(
             b"audio_tokens" => ("prompt audio_tokens", &mut counts.audio_input),
             b"image_tokens" => ("prompt image_tokens", &mut counts.image_input),
             _ => {
-                reader.skip()?;
+                reader.pass()?;
                 continue;
             }
         };
@@ -214,7 +214,7 @@ fn completion_details(
             b"audio_tokens" => ("completion audio_tokens", &mut counts.audio_output),
             b"image_tokens" => ("completion image_tokens", &mut counts.image_output),
             _ => {
-                reader.skip()?;
+                reader.pass()?;
                 continue;
             }
         };

@@ -96,9 +96,15 @@ impl Tally {
 impl Latest {
     /// Takes over a value that says something.
     pub(crate) fn update(&mut self, text: Option<Text<'_>>) {
-        let Some(text) = text.filter(|text| !text.raw().is_empty()) else { return };
+        let Some(text) = text.filter(|text| !text.raw().is_empty()) else {
+            return;
+        };
         // The same on each of a thousand chunks: compared before it is copied.
-        if self.value.as_ref().is_some_and(|value| value.as_bytes() == text.plain()) {
+        if self
+            .value
+            .as_ref()
+            .is_some_and(|value| value.as_bytes() == text.plain())
+        {
             return;
         }
         if let Some(decoded) = text.decode() {

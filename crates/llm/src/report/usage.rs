@@ -67,7 +67,7 @@ pub(super) fn open(
     if kind != Kind::Null {
         flaws.add(field, FlawKind::WrongType);
     }
-    reader.skip()?;
+    reader.pass()?;
     Ok(false)
 }
 
@@ -105,22 +105,33 @@ impl Counts {
             Wire::OpenAiChat => (self.inclusive(flaws), "reasoning_tokens"),
             Wire::AnthropicMessages => (self.exclusive(flaws), "thinking_tokens"),
         };
-        let mut output = Total { left: usage.get(TokenClass::Output), flaws };
+        let mut output = Total {
+            left: usage.get(TokenClass::Output),
+            flaws,
+        };
         usage.reasoning = output.take(reasoning, self.reasoning);
-        usage.units = Units { searches: self.searches.unwrap_or(0) };
+        usage.units = Units {
+            searches: self.searches.unwrap_or(0),
+        };
         Some(usage)
     }
 
     /// OpenAI: cached, written, spoken and seen input lie within the prompt, as the kinds of
     /// output lie within the completion.
     fn inclusive(&self, flaws: &mut Flaws) -> Usage {
-        let mut prompt = Total { left: self.input.unwrap_or(0), flaws };
+        let mut prompt = Total {
+            left: self.input.unwrap_or(0),
+            flaws,
+        };
         let cache_read = prompt.take("cached_tokens", self.cache_read);
         let cache_write = prompt.take("cache_write_tokens", self.cache_write);
         let audio_input = prompt.take("prompt audio_tokens", self.audio_input);
         let image_input = prompt.take("prompt image_tokens", self.image_input);
         let uncached = prompt.left;
-        let mut completion = Total { left: self.output.unwrap_or(0), flaws };
+        let mut completion = Total {
+            left: self.output.unwrap_or(0),
+            flaws,
+        };
         let audio_output = completion.take("completion audio_tokens", self.audio_output);
         let image_output = completion.take("completion image_tokens", self.image_output);
         Usage::default()
@@ -138,8 +149,13 @@ impl Counts {
     /// parts, by how long they live. What the split leaves out lives five minutes.
     fn exclusive(&self, flaws: &mut Flaws) -> Usage {
         let split = [self.cache_write_5m, self.cache_write_1h].map(|part| part.unwrap_or(0));
-        let written = self.cache_write.unwrap_or_else(|| split[0].saturating_add(split[1]));
-        let mut writes = Total { left: written, flaws };
+        let written = self
+            .cache_write
+            .unwrap_or_else(|| split[0].saturating_add(split[1]));
+        let mut writes = Total {
+            left: written,
+            flaws,
+        };
         let hour = writes.take("ephemeral_1h_input_tokens", self.cache_write_1h);
         let minutes = writes.left;
         writes.take("ephemeral_5m_input_tokens", self.cache_write_5m);

@@ -1,3 +1,5 @@
+//! Tiers and waits by example, and as properties: a hold is free, and bounds every charge.
+
 use std::sync::{Arc, LazyLock};
 
 use fisc_core::{TokenClass, Usage};
@@ -336,7 +338,9 @@ prop_compose! {
         input in 0_u64..300_000,
         flags in prop::array::uniform5(any::<bool>()),
         (choices, searches, output_beyond) in (0_u64..4, 0_u64..3, 0_u64..50),
-        service_tier in prop::sample::select(vec![None, Some("auto"), Some("flex"), Some("priority")]),
+        service_tier in prop::sample::select(
+            vec![None, Some("auto"), Some("flex"), Some("priority")],
+        ),
         asked_output in prop::option::of(0_u64..20_000),
         output in prop::option::of((0_u64..2_000, 0_u64..2_000)),
         time_q99 in prop::option::of(0_i64..100_000_000),
@@ -352,7 +356,7 @@ prop_compose! {
             counting,
             input: InputBound { tokens: input, bounded: true, how: How::Bytes },
             call: CallBound {
-                choices, searches, output_beyond, cache_writes, cache_ttl_1h, audio_in, images_in,
+                output_beyond, choices, searches, cache_writes, cache_ttl_1h, audio_in, images_in,
                 audio_out, service_tier, ..CallBound::default()
             },
             asked_output,

@@ -21,10 +21,19 @@ fn events(chunks: &[&str]) -> Vec<String> {
 #[test]
 fn lines_end_in_three_ways_wherever_chunks_are_cut() {
     for (chunks, expected) in [
-        (&["data: a\n\ndata: b\n\n"][..], &["|a@0..9", "|b@9..18"][..]),
-        (&["data: a\r\n\r\ndata: b\r\n\r\n"], &["|a@0..11", "|b@11..22"]),
+        (
+            &["data: a\n\ndata: b\n\n"][..],
+            &["|a@0..9", "|b@9..18"][..],
+        ),
+        (
+            &["data: a\r\n\r\ndata: b\r\n\r\n"],
+            &["|a@0..11", "|b@11..22"],
+        ),
         (&["data: a\r\rdata: b\r\r"], &["|a@0..9", "|b@9..18"]),
-        (&["data: a\r", "\n\r", "\ndata: b\r\n", "\r\n"], &["|a@0..10", "|b@11..22"]),
+        (
+            &["data: a\r", "\n\r", "\ndata: b\r\n", "\r\n"],
+            &["|a@0..10", "|b@11..22"],
+        ),
         (&["da", "ta", ": ", "a", "\n", "\n"], &["|a@0..9"]),
         (&["data:a\n\n", "data\n\n"], &["|a@0..8", "|@8..14"]),
         (&["data: a\ndata: b\ndata:\n\n"], &["|a\nb\n@0..23"]),
@@ -36,7 +45,10 @@ fn lines_end_in_three_ways_wherever_chunks_are_cut() {
 
 #[test]
 fn comments_and_other_fields_pass() {
-    assert_eq!(events(&[": ping\n\n:\n: x\nevent: e\nid: 1\ndata: a\nretry: 3\n\n"]), ["e|a@14..46"]);
+    assert_eq!(
+        events(&[": ping\n\n:\n: x\nevent: e\nid: 1\ndata: a\nretry: 3\n\n"]),
+        ["e|a@14..47"]
+    );
     assert_eq!(events(&["event: lost\n\ndata: a\n\n"]), ["|a@13..22"]);
     assert_eq!(events(&["\n\n\n", "\r\n\r\n"]), [""; 0]);
 }
@@ -47,10 +59,19 @@ fn a_byte_order_mark_passes_once_however_it_is_cut() {
     for cut in 0..4 {
         let mut found = Vec::new();
         let mut tap = Tap::new();
-        for chunk in [&mark[..cut], &[], &mark[cut..], "\u{feff}data: b\n\n".as_bytes()] {
+        for chunk in [
+            &mark[..cut],
+            &[],
+            &mark[cut..],
+            "\u{feff}data: b\n\n".as_bytes(),
+        ] {
             tap.feed(chunk, &mut |event| found.push(event.data.to_vec()));
         }
-        assert_eq!(found, [b"a"], "the second mark makes another field of it, cut at {cut}");
+        assert_eq!(
+            found,
+            [b"a"],
+            "the second mark makes another field of it, cut at {cut}"
+        );
     }
     // Two bytes of a mark, then something else: a field that nobody knows.
     let mut tap = Tap::new();
@@ -96,8 +117,14 @@ fn memory_is_bounded_whatever_comes() {
             let kept = tap.line.capacity() + tap.event.data.capacity() + tap.event.name.capacity();
             assert!(kept <= 10 << 20, "{kept} bytes are kept after {start:?}");
         }
-        tap.feed(b"\n\ndata: small\n\n", &mut |event| sizes.push((event.oversized, event.data.len())));
-        let expected = if start == ": " { &[(false, 5)][..] } else { &[(true, 0), (false, 5)] };
+        tap.feed(b"\n\ndata: small\n\n", &mut |event| {
+            sizes.push((event.oversized, event.data.len()));
+        });
+        let expected = if start == ": " {
+            &[(false, 5)][..]
+        } else {
+            &[(true, 0), (false, 5)]
+        };
         assert_eq!(sizes, expected, "{start:?}");
         assert!(tap.line.capacity() + tap.event.data.capacity() <= 128 << 10);
     }

@@ -44,7 +44,11 @@ fn openai(events: &Events, shown: &Usage, usage_asked: bool) -> String {
     );
     let no_usage = if usage_asked { ",\"usage\":null" } else { "" };
     let nothing_begun = events.open.is_empty() && !events.has_finish();
-    let open = if nothing_begun { &[0][..] } else { &events.open };
+    let open = if nothing_begun {
+        &[0][..]
+    } else {
+        &events.open
+    };
     let mut text = String::new();
     for index in open {
         let _ = write!(

@@ -11,6 +11,10 @@ use crate::wire::Wire;
 const PARTS_MAX: usize = 256;
 
 /// What the events so far have said.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, no states"
+)]
 #[derive(Debug)]
 pub(super) struct Events {
     wire: Wire,
@@ -135,7 +139,9 @@ impl Events {
 
     fn openai(&mut self, event: &Event<'_>) -> Verdict {
         let mut chunk = openai::Chunk::default();
-        let Events { tally, open, ended, .. } = self;
+        let Events {
+            tally, open, ended, ..
+        } = self;
         let read = openai::read(event.data, &mut chunk, &mut tally.flaws, &mut |choice| {
             tally.finish.update(choice.finish);
             follow(open, ended, choice);
@@ -144,7 +150,10 @@ impl Events {
         self.tally.openai(&chunk);
         self.terminal |= chunk.error;
         if self.id.is_none() {
-            let id = chunk.id.filter(|id| !id.raw().is_empty()).and_then(|id| id.decode());
+            let id = chunk
+                .id
+                .filter(|id| !id.raw().is_empty())
+                .and_then(|id| id.decode());
             self.id = id.map(std::borrow::Cow::into_owned);
         }
         if self.created.is_none() {

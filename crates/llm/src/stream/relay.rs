@@ -35,7 +35,12 @@ impl Relay {
             debug_assert!(self.held.is_empty(), "an event has just ended");
             self.relayed += 1;
         }
-        Pass { relay: self, chunk, base, out }
+        Pass {
+            relay: self,
+            chunk,
+            base,
+            out,
+        }
     }
 }
 
@@ -62,7 +67,9 @@ impl Pass<'_> {
         let end = self.base + self.chunk.len() as u64;
         self.relay_to(open_event.unwrap_or(end).max(self.relay.relayed));
         let from = self.relay.relayed.max(self.base) - self.base;
-        self.relay.held.extend_from_slice(&self.chunk[from as usize..]);
+        self.relay
+            .held
+            .extend_from_slice(&self.chunk[from as usize..]);
     }
 
     fn leave_out(&mut self, from: u64, to: u64) {
@@ -85,7 +92,8 @@ impl Pass<'_> {
         }
         if *relayed < to {
             let from = (*relayed - self.base) as usize;
-            self.out.push(self.chunk.slice(from..(to - self.base) as usize));
+            self.out
+                .push(self.chunk.slice(from..(to - self.base) as usize));
             *relayed = to;
         }
     }

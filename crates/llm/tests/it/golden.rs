@@ -25,11 +25,16 @@ fn anthropic_messages() {
 
 /// Lists the fixtures of a wire.
 pub(crate) fn fixtures(wire: Wire) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(wire.name());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(wire.name());
     let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
         .expect("the wire has fixtures")
         .map(|entry| entry.expect("a readable folder").path())
-        .filter(|path| path.extension().is_some_and(|end| end == "json" || end == "sse"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|end| end == "json" || end == "sse")
+        })
         .collect();
     paths.sort();
     paths
@@ -61,7 +66,10 @@ fn check_all(wire: Wire) {
 #[track_caller]
 fn check(wire: Wire, path: &Path) {
     let bytes = fs::read(path).expect("a readable fixture");
-    let case = path.file_stem().and_then(|stem| stem.to_str()).expect("a name in ASCII");
+    let case = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .expect("a name in ASCII");
     let shown = match path.extension().and_then(|end| end.to_str()) {
         Some("sse") => show_stream(wire, &bytes),
         _ if case.starts_with("request_") => show_request(wire, &bytes),
@@ -73,7 +81,11 @@ fn check(wire: Wire, path: &Path) {
         return;
     }
     let expected = fs::read_to_string(&expect_path).unwrap_or_default();
-    assert!(shown == expected, "{}:\n--- expected\n{expected}--- is\n{shown}", path.display());
+    assert!(
+        shown == expected,
+        "{}:\n--- expected\n{expected}--- is\n{shown}",
+        path.display()
+    );
 }
 
 fn show_request(wire: Wire, body: &[u8]) -> String {
@@ -96,12 +108,20 @@ fn show_request(wire: Wire, body: &[u8]) -> String {
         model: Some("cheap \"one\""),
     };
     let edited = facts.edit(body, &edits);
-    let _ = writeln!(text, "edited {}", String::from_utf8(edited).expect("UTF-8 stays UTF-8"));
+    let _ = writeln!(
+        text,
+        "edited {}",
+        String::from_utf8(edited).expect("UTF-8 stays UTF-8")
+    );
     text
 }
 
 fn show_input(input: &InputShape) -> String {
-    let after: Vec<u64> = input.prefixes.iter().map(|prefix| prefix.bytes_after).collect();
+    let after: Vec<u64> = input
+        .prefixes
+        .iter()
+        .map(|prefix| prefix.bytes_after)
+        .collect();
     let mut text = format!(
         "bytes {} of which head {}\nmessages {} with bytes after {after:?}\n",
         input.body_bytes, input.head_bytes, input.messages
@@ -162,10 +182,18 @@ fn show_reported(reported: &Reported) -> String {
 }
 
 fn show_usage(usage: &Usage) -> String {
-    let classes = TokenClass::ALL.into_iter().map(|class| (class.name(), usage.get(class)));
-    let apart = [("reasoning", usage.reasoning), ("searches", usage.units.searches)];
+    let classes = TokenClass::ALL
+        .into_iter()
+        .map(|class| (class.name(), usage.get(class)));
+    let apart = [
+        ("reasoning", usage.reasoning),
+        ("searches", usage.units.searches),
+    ];
     let shown = classes.chain(apart).filter(|(_, count)| *count > 0);
-    shown.map(|(name, count)| format!("{name}={count}")).collect::<Vec<_>>().join(" ")
+    shown
+        .map(|(name, count)| format!("{name}={count}"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Shows CR, which would else get lost between editors.

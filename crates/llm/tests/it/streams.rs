@@ -39,8 +39,13 @@ fn cached_prompt_tokens_are_counted_once() {
     let body = br#"{"choices":[],"usage":{"prompt_tokens":100,"completion_tokens":30,
         "prompt_tokens_details":{"cached_tokens":60},
         "completion_tokens_details":{"reasoning_tokens":20}}}"#;
-    let usage = fisc_llm::read_response(Wire::OpenAiChat, body).usage.expect("usage");
-    assert_eq!((usage.input(), usage.output(), usage.reasoning), (100, 30, 20));
+    let usage = fisc_llm::read_response(Wire::OpenAiChat, body)
+        .usage
+        .expect("usage");
+    assert_eq!(
+        (usage.input(), usage.output(), usage.reasoning),
+        (100, 30, 20)
+    );
     assert_eq!(usage.get(TokenClass::UncachedInput), 40);
 }
 
@@ -51,9 +56,16 @@ fn every_fixture_means_the_same_cut_at_every_byte() {
             let whole = meter(wire, strip, [&stream[..]]);
             for cut in 0..=stream.len() {
                 let parts = meter(wire, strip, [&stream[..cut], &stream[cut..]]);
-                assert!(parts == whole, "cut at {cut}: {}", String::from_utf8_lossy(&stream));
+                assert!(
+                    parts == whole,
+                    "cut at {cut}: {}",
+                    String::from_utf8_lossy(&stream)
+                );
             }
-            assert!(meter(wire, strip, stream.chunks(1)) == whole, "byte by byte");
+            assert!(
+                meter(wire, strip, stream.chunks(1)) == whole,
+                "byte by byte"
+            );
         }
     }
 }
@@ -83,17 +95,32 @@ fn an_event_within_one_chunk_is_relayed_without_a_copy() {
     meter.feed(chunk.clone(), &mut relay);
     let inside = chunk.as_ptr_range();
     assert!(relay.iter().all(|part| inside.contains(&part.as_ptr())));
-    assert_eq!(relay.concat(), text.replace(",\"usage\":null", "").repeat(2).into_bytes());
+    assert_eq!(
+        relay.concat(),
+        text.replace(",\"usage\":null", "").repeat(2).into_bytes()
+    );
 }
 
 #[test]
 fn the_end_is_told_with_the_chunk_that_holds_it() {
     for (wire, last) in [
         (Wire::OpenAiChat, "data: [DONE]\n\n"),
-        (Wire::OpenAiChat, "data: {\"error\":{\"message\":\"x\"}}\n\n"),
-        (Wire::OpenAiChat, "event: error\ndata: {\"message\":\"x\"}\n\n"),
-        (Wire::AnthropicMessages, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"),
-        (Wire::AnthropicMessages, "event: error\ndata: {\"type\":\"error\",\"error\":{}}\n\n"),
+        (
+            Wire::OpenAiChat,
+            "data: {\"error\":{\"message\":\"x\"}}\n\n",
+        ),
+        (
+            Wire::OpenAiChat,
+            "event: error\ndata: {\"message\":\"x\"}\n\n",
+        ),
+        (
+            Wire::AnthropicMessages,
+            "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        ),
+        (
+            Wire::AnthropicMessages,
+            "event: error\ndata: {\"type\":\"error\",\"error\":{}}\n\n",
+        ),
     ] {
         let mut meter = StreamMeter::new(wire, false);
         let (head, tail) = last.split_at(last.len() - 1);
@@ -114,7 +141,10 @@ fn progress_is_what_each_chunk_added() {
     for chunk in 1..=3u64 {
         let progress = meter.feed(Bytes::from(event.repeat(2)), &mut Vec::new());
         assert_eq!((progress.output_bytes, progress.output_events), (8, 2));
-        assert_eq!((meter.output_bytes(), meter.output_events()), (8 * chunk, 2 * chunk));
+        assert_eq!(
+            (meter.output_bytes(), meter.output_events()),
+            (8 * chunk, 2 * chunk)
+        );
     }
 }
 
@@ -141,8 +171,14 @@ fn an_ended_stream_reads_as_one_that_met_its_cap() {
             if wire == Wire::AnthropicMessages || before.finish.is_none() {
                 assert_eq!(after.finish.as_deref(), Some(finish), "{text}");
             }
-            assert_eq!(after.output_bytes, before.output_bytes, "an ending says nothing");
-            assert!(meter.ending().is_empty(), "an ended stream has no other ending");
+            assert_eq!(
+                after.output_bytes, before.output_bytes,
+                "an ending says nothing"
+            );
+            assert!(
+                meter.ending().is_empty(),
+                "an ended stream has no other ending"
+            );
         }
     }
 }
@@ -156,7 +192,9 @@ fn an_ending_shows_usage_to_who_asked_for_it() {
         );
         Bytes::from(text)
     };
-    let shown = Usage::default().with(TokenClass::UncachedInput, 8).with(TokenClass::Output, 3);
+    let shown = Usage::default()
+        .with(TokenClass::UncachedInput, 8)
+        .with(TokenClass::Output, 3);
     let end = |strip, usage, asked: Option<bool>| {
         let mut meter = StreamMeter::new(Wire::OpenAiChat, strip);
         if let Some(asked) = asked {
@@ -193,8 +231,12 @@ fn an_error_event_is_an_error_on_its_wire() {
 
 #[test]
 fn an_event_too_large_passes_unmetered_and_the_rest_is_read() {
-    let huge = format!("data: {{\"choices\":[],\"x\":\"{}\"}}\n\n", "y".repeat(5 << 20));
-    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
+    let huge = format!(
+        "data: {{\"choices\":[],\"x\":\"{}\"}}\n\n",
+        "y".repeat(5 << 20)
+    );
+    let usage =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
     let stream = [&huge, usage, "data: [DONE]\n\n"].concat().into_bytes();
     for strip in [false, true] {
         for size in [stream.len(), 64 << 10] {
@@ -222,5 +264,7 @@ fn all_streams() -> Vec<(Wire, Vec<u8>)> {
 
 /// Where events end that end with LF LF.
 fn event_ends(stream: &[u8]) -> Vec<usize> {
-    (2..=stream.len()).filter(|end| &stream[end - 2..*end] == b"\n\n").collect()
+    (2..=stream.len())
+        .filter(|end| &stream[end - 2..*end] == b"\n\n")
+        .collect()
 }

@@ -25,6 +25,12 @@ pub(super) enum Op {
         amount: Amount,
         finalize: bool,
     },
+    /// Holds all that the headroom says, or one unit more of one resource.
+    HoldAll {
+        budget: u16,
+        more: Option<Resource>,
+        finalize: bool,
+    },
     HoldAgain {
         hold: u16,
     },
@@ -107,6 +113,15 @@ impl Play {
                 finalize,
             } => {
                 let budget = self.budget(budget);
+                self.hold(budget, amount, finalize);
+            }
+            Op::HoldAll {
+                budget,
+                more,
+                finalize,
+            } => {
+                let budget = self.budget(budget);
+                let amount = self.all_that_fits(budget, more, finalize);
                 self.hold(budget, amount, finalize);
             }
             Op::HoldAgain { hold } => self.hold_again(hold),
@@ -240,6 +255,15 @@ impl Play {
         });
     }
 
+    fn all_that_fits(&self, budget: usize, more: Option<Resource>, finalize: bool) -> Amount {
+        let room = self.tree.headroom(BudgetId(budget as u32), finalize).now;
+        let mut amount = Amount::from_raw(room.raw().map(|units| units.min(50)));
+        if let Some(resource) = more {
+            amount.set(resource, amount.get(resource) + 1);
+        }
+        amount
+    }
+
     /// Sends a hold that is open or ended once more, as it was and with other terms.
     fn hold_again(&mut self, hold: u16) {
         let Some(Fact { id, budget, kind }) = self.hold_of(hold, |_| true) else {
@@ -320,19 +344,16 @@ impl Play {
         };
         let events = &mut self.events;
         let conflict = Err(TreeError::Conflict(id));
-        match kind {
-            Kind::Settled { actual, .. } => {
-                let again = self.tree.settle(id, actual, events);
-                assert_eq!(again.map(|receipt| receipt.charged), Ok(actual));
-                let more = actual.saturating_add(Amount::from_raw([1, 0, 0]));
-                assert_eq!(self.tree.settle(id, more, events), conflict);
-                assert_eq!(self.tree.void(id, events), conflict);
-            }
-            _ => {
-                let again = self.tree.void(id, events);
-                assert_eq!(again.map(|receipt| receipt.voided), Ok(true));
-                assert_eq!(self.tree.settle(id, Amount::ZERO, events), conflict);
-            }
+        if let Kind::Settled { actual, .. } = kind {
+            let again = self.tree.settle(id, actual, events);
+            assert_eq!(again.map(|receipt| receipt.charged), Ok(actual));
+            let more = actual.saturating_add(Amount::from_raw([1, 0, 0]));
+            assert_eq!(self.tree.settle(id, more, events), conflict);
+            assert_eq!(self.tree.void(id, events), conflict);
+        } else {
+            let again = self.tree.void(id, events);
+            assert_eq!(again.map(|receipt| receipt.voided), Ok(true));
+            assert_eq!(self.tree.settle(id, Amount::ZERO, events), conflict);
         }
         assert!(self.events.is_empty(), "nothing happens twice");
     }

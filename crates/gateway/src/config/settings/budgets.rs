@@ -53,8 +53,7 @@ impl Resolved {
         name: &Text,
         config: &BudgetConfig,
     ) -> Result<(), ConfigError> {
-        check_name(name.get_ref())
-            .map_err(|why| context.error(name.span(), why.to_string()))?;
+        check_name(name.get_ref()).map_err(|why| context.error(name.span(), why.to_string()))?;
         let path = match parent {
             "" => name.get_ref().clone(),
             parent => format!("{parent}/{}", name.get_ref()),
@@ -64,7 +63,10 @@ impl Resolved {
             return Err(context.error(name.span(), message));
         }
         let terms = self.terms(context, config, parent.is_empty())?;
-        self.budgets.push(BudgetSettings { path: path.clone(), terms });
+        self.budgets.push(BudgetSettings {
+            path: path.clone(),
+            terms,
+        });
         for (name, child) in written_order(&config.children) {
             self.add(context, &path, name, child)?;
         }
@@ -77,8 +79,7 @@ impl Resolved {
         config: &BudgetConfig,
         is_root: bool,
     ) -> Result<Terms, ConfigError> {
-        let limits =
-            self.limits(context, [&config.tokens, &config.cost, &config.active_time])?;
+        let limits = self.limits(context, [&config.tokens, &config.cost, &config.active_time])?;
         let per_call = match &config.per_call {
             Some(amounts) => self.amounts(context, amounts)?,
             None => Limits::NONE,
@@ -87,9 +88,19 @@ impl Resolved {
             Some(text) => share(context, text)?,
             None => RESERVE,
         };
-        let elapsed = config.time.as_ref().map(|text| context.time(text)).transpose()?;
+        let elapsed = config
+            .time
+            .as_ref()
+            .map(|text| context.time(text))
+            .transpose()?;
         let claim = self.claim(context, config, &limits, is_root)?;
-        Ok(Terms { limits, elapsed, claim, reserve, per_call })
+        Ok(Terms {
+            limits,
+            elapsed,
+            claim,
+            reserve,
+            per_call,
+        })
     }
 
     fn claim(
@@ -99,9 +110,13 @@ impl Resolved {
         limits: &Limits,
         is_root: bool,
     ) -> Result<Claim, ConfigError> {
-        let is_static = |share: &&toml::Spanned<ShareConfig>| *share.get_ref() == ShareConfig::Static;
+        let is_static =
+            |share: &&toml::Spanned<ShareConfig>| *share.get_ref() == ShareConfig::Static;
         let carved = config.share.as_ref().filter(is_static);
-        let Some(place) = carved.map(toml::Spanned::span).or_else(|| guarantee_place(config)) else {
+        let Some(place) = carved
+            .map(toml::Spanned::span)
+            .or_else(|| guarantee_place(config))
+        else {
             return Ok(Claim::Nothing);
         };
         if is_root {
@@ -120,7 +135,9 @@ impl Resolved {
             (None, Some(amounts)) => {
                 let amount = self.amounts(context, amounts)?.or(0);
                 let fits = |resource: &Resource| {
-                    limits.get(*resource).is_none_or(|limit| amount.get(*resource) <= limit)
+                    limits
+                        .get(*resource)
+                        .is_none_or(|limit| amount.get(*resource) <= limit)
                 };
                 if Resource::ALL.iter().all(fits) {
                     Ok(guaranteed(amount))
@@ -137,7 +154,10 @@ impl Resolved {
         context: &Context<'_>,
         amounts: &AmountsConfig,
     ) -> Result<Limits, ConfigError> {
-        self.limits(context, [&amounts.tokens, &amounts.cost, &amounts.active_time])
+        self.limits(
+            context,
+            [&amounts.tokens, &amounts.cost, &amounts.active_time],
+        )
     }
 
     fn limits(
@@ -162,7 +182,9 @@ impl Resolved {
     fn tokens(&mut self, context: &Context<'_>, text: &Text) -> Result<Tokens, ConfigError> {
         let TokenAmount { counting, tokens } =
             amounts::parse_tokens(text.get_ref()).map_err(|why| {
-                context.error(text.span(), why.to_string()).with_hint(why.tokens_hint())
+                context
+                    .error(text.span(), why.to_string())
+                    .with_hint(why.tokens_hint())
             })?;
         let counting = counting.unwrap_or_default();
         if *self.counting.get_or_insert(counting) != counting {
@@ -174,7 +196,11 @@ impl Resolved {
 }
 
 fn guaranteed(amount: Amount) -> Claim {
-    if amount == Amount::ZERO { Claim::Nothing } else { Claim::Guarantee(amount) }
+    if amount == Amount::ZERO {
+        Claim::Nothing
+    } else {
+        Claim::Guarantee(amount)
+    }
 }
 
 /// Returns where a guarantee's first amount stands.
@@ -185,8 +211,11 @@ fn guarantee_place(config: &BudgetConfig) -> Option<std::ops::Range<usize>> {
 }
 
 fn share(context: &Context<'_>, text: &Text) -> Result<Permille, ConfigError> {
-    amounts::parse_share(text.get_ref())
-        .map_err(|why| context.error(text.span(), why.to_string()).with_hint(why.share_hint()))
+    amounts::parse_share(text.get_ref()).map_err(|why| {
+        context
+            .error(text.span(), why.to_string())
+            .with_hint(why.share_hint())
+    })
 }
 
 /// Goes through budgets in the order of the file, so that they are allocated in it.

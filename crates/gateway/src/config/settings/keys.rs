@@ -86,9 +86,10 @@ fn hash(context: &Context<'_>, key: &KeyConfig) -> Result<SecretHash, ConfigErro
             })?;
             Ok(SecretHash::of(secret))
         }
-        (Some(_), Some(name)) => {
-            Err(context.error(name.span(), "both secret_hash and secret_env; leave one out"))
-        }
+        (Some(_), Some(name)) => Err(context.error(
+            name.span(),
+            "both secret_hash and secret_env; leave one out",
+        )),
         (None, None) => {
             let error = context.error(key.name.span(), "the key has no secret");
             Err(error.with_hint("add secret_hash = \"sha256:…\" or secret_env = \"VARIABLE\""))

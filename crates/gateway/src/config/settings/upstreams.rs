@@ -1,9 +1,7 @@
 //! The upstreams as configured, with their credentials read from variables and files.
 
 use super::Context;
-use crate::config::{
-    AuthConfig, CapFieldConfig, ConfigError, UpstreamConfig, UpstreamsConfig,
-};
+use crate::config::{AuthConfig, CapFieldConfig, ConfigError, UpstreamConfig, UpstreamsConfig};
 use crate::routes::Provider;
 use crate::secret::Secret;
 use crate::upstream::{Credential, Upstream, UpstreamError};
@@ -16,8 +14,10 @@ pub(super) fn resolve(
     config: &UpstreamsConfig,
 ) -> Result<Vec<Upstream>, ConfigError> {
     let mut upstreams = Vec::with_capacity(2);
-    let configured =
-        [(Provider::OpenAi, &config.openai), (Provider::Anthropic, &config.anthropic)];
+    let configured = [
+        (Provider::OpenAi, &config.openai),
+        (Provider::Anthropic, &config.anthropic),
+    ];
     for (provider, config) in configured {
         if let Some(config) = config {
             upstreams.push(upstream(context, provider, config)?);
@@ -45,7 +45,10 @@ fn upstream(
         // A URL with a password in it is not shown.
         let span = config.url.span();
         let hidden = why == UpstreamError::UserInfo;
-        context.error(if hidden { span.start..span.start } else { span }, why.to_string())
+        context.error(
+            if hidden { span.start..span.start } else { span },
+            why.to_string(),
+        )
     })?;
     let upstream = upstream.with_include_usage(config.include_usage);
     Ok(match config.cap_field {

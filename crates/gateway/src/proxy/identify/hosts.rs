@@ -21,7 +21,10 @@ impl Hosts {
     /// Makes the list from the bound port and configured names. A name with a port is compared
     /// as a whole; one without goes with any port, because what protects is the name.
     pub(crate) fn new(port: u16, names: impl IntoIterator<Item = String>) -> Hosts {
-        let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
+        let names = names
+            .into_iter()
+            .map(|name| name.to_ascii_lowercase())
+            .collect();
         Hosts { port, names }
     }
 

@@ -32,11 +32,20 @@ pub(super) fn presented<'a>(
     query: Option<&'a str>,
 ) -> Option<Cow<'a, str>> {
     let bearer = headers.get_all(AUTHORIZATION).iter().filter_map(bearer);
-    let named = HEADERS.iter().flat_map(|name| headers.get_all(*name)).filter_map(utf8);
-    let in_headers = bearer.chain(named).map(str::trim).find(|key| key.starts_with(PREFIX));
+    let named = HEADERS
+        .iter()
+        .flat_map(|name| headers.get_all(*name))
+        .filter_map(utf8);
+    let in_headers = bearer
+        .chain(named)
+        .map(str::trim)
+        .find(|key| key.starts_with(PREFIX));
     in_headers.map(Cow::Borrowed).or_else(|| {
         let is_key = |(name, _): &(&str, &str)| is_key_parameter(name);
-        let values = query?.split('&').filter_map(|pair| pair.split_once('=')).filter(is_key);
+        let values = query?
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .filter(is_key);
         let decoded = values.filter_map(|(_, value)| percent_decode(value));
         decoded.into_iter().find(|key| key.starts_with(PREFIX))
     })
@@ -47,7 +56,12 @@ pub(super) fn parse(key: &str) -> Option<Presented<'_>> {
     let (id, rest) = key.strip_prefix(PREFIX)?.split_once('.')?;
     let mut parts = rest.splitn(3, '~');
     let secret = parts.next().filter(|secret| !secret.is_empty())?;
-    Some(Presented { id, secret, agent: parts.next(), operation: parts.next() })
+    Some(Presented {
+        id,
+        secret,
+        agent: parts.next(),
+        operation: parts.next(),
+    })
 }
 
 /// Returns the query without parameters that carry keys, `None` when nothing is left.
@@ -57,7 +71,11 @@ pub(super) fn without_keys(query: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(query));
     }
     let kept: Vec<&str> = query.split('&').filter(|pair| !name(pair)).collect();
-    if kept.is_empty() { None } else { Some(Cow::Owned(kept.join("&"))) }
+    if kept.is_empty() {
+        None
+    } else {
+        Some(Cow::Owned(kept.join("&")))
+    }
 }
 
 /// Says whether a query parameter's name, however encoded, is that of a key.

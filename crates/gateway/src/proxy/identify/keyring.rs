@@ -45,7 +45,10 @@ impl Keyring {
     /// Lets whoever has `secret` in the path, `/r/<secret>/…`, spend from the budget `root`.
     #[must_use]
     pub fn with_run(mut self, secret: &Secret, root: impl Into<String>) -> Keyring {
-        self.runs.push(Run { hash: secret.hash(), root: root.into() });
+        self.runs.push(Run {
+            hash: secret.hash(),
+            root: root.into(),
+        });
         self
     }
 

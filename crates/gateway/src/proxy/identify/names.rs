@@ -23,7 +23,9 @@ pub(super) fn agent(
     let Some(name) = first("the agent's name", headers, AGENT, path, key)? else {
         return Ok(Vec::new());
     };
-    name.split('.').map(|name| checked("the agent's name", name)).collect()
+    name.split('.')
+        .map(|name| checked("the agent's name", name))
+        .collect()
 }
 
 /// Returns the operation's name.
@@ -33,13 +35,15 @@ pub(super) fn operation(
     key: Option<&str>,
 ) -> Result<Option<String>, IdentifyError> {
     let name = first("the operation's name", headers, OPERATION, path, key)?;
-    name.map(|name| checked("the operation's name", &name)).transpose()
+    name.map(|name| checked("the operation's name", &name))
+        .transpose()
 }
 
 /// Returns the task's name.
 pub(super) fn task(headers: &HeaderMap) -> Result<Option<String>, IdentifyError> {
     let name = first("the task's name", headers, TASK, None, None)?;
-    name.map(|name| checked("the task's name", &name)).transpose()
+    name.map(|name| checked("the task's name", &name))
+        .transpose()
 }
 
 /// Undoes percent-encoding once; `None` when it is malformed or not UTF-8.
@@ -77,16 +81,24 @@ fn first<'a>(
         return Err(IdentifyError::Repeated(header));
     }
     let value = value.map(|value| std::str::from_utf8(value.as_bytes()));
-    let value = value.transpose().map_err(|_| IdentifyError::Encoding(place))?;
+    let value = value
+        .transpose()
+        .map_err(|_| IdentifyError::Encoding(place))?;
     let Some(text) = value.map(str::trim).or(path).or(key) else {
         return Ok(None);
     };
-    percent_decode(text).map(Some).ok_or(IdentifyError::Encoding(place))
+    percent_decode(text)
+        .map(Some)
+        .ok_or(IdentifyError::Encoding(place))
 }
 
 fn checked(place: &'static str, name: &str) -> Result<String, IdentifyError> {
     let text = || name.chars().take(MAX_NAME_BYTES).collect();
-    check_name(name).map_err(|source| IdentifyError::Name { place, text: text(), source })?;
+    check_name(name).map_err(|source| IdentifyError::Name {
+        place,
+        text: text(),
+        source,
+    })?;
     Ok(name.to_owned())
 }
 

@@ -22,8 +22,17 @@ pub(super) fn split(path: &str) -> Prefixed<'_> {
         Some(_) => operation(path),
         None => (None, path),
     };
-    let rest = if rest.is_empty() && secret.or(agent).is_some() { "/" } else { rest };
-    Prefixed { secret, agent, operation, rest }
+    let rest = if rest.is_empty() && secret.or(agent).is_some() {
+        "/"
+    } else {
+        rest
+    };
+    Prefixed {
+        secret,
+        agent,
+        operation,
+        rest,
+    }
 }
 
 /// Splits off `<marker><value>`; what follows begins with `/` or is empty.

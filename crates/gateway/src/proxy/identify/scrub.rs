@@ -14,7 +14,11 @@ pub(crate) fn scrub(path_and_query: &str) -> String {
     };
     let mut after_marker = false;
     let segments = path.split('/').map(|segment| {
-        let shown = if after_marker || holds_key(segment) { HIDDEN } else { segment };
+        let shown = if after_marker || holds_key(segment) {
+            HIDDEN
+        } else {
+            segment
+        };
         let name = percent_decode(segment).unwrap_or_default();
         // An empty segment between marker and secret (`/r//…`) does not end the suspicion.
         after_marker = name.eq_ignore_ascii_case("r") || (after_marker && segment.is_empty());

@@ -28,7 +28,10 @@ impl TraceId {
         if !shaped || !closed || version == "ff" || span.bytes().all(|byte| byte == b'0') {
             return None;
         }
-        u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0).map(TraceId)
+        u128::from_str_radix(trace, 16)
+            .ok()
+            .filter(|id| *id != 0)
+            .map(TraceId)
     }
 }
 

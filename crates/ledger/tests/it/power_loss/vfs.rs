@@ -3,7 +3,6 @@
 //!
 //! It has no shared memory and no locks: the journal opens it for itself alone.
 #![expect(unsafe_code, reason = "SQLite's VFS is an interface of C")]
-#![expect(clippy::undocumented_unsafe_blocks, clippy::missing_safety_doc, reason = "see each fn")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -41,6 +40,7 @@ struct State {
     /// Operations that change something, so far.
     operations: u64,
     bytes_read: u64,
+    syncs: u64,
     fail_at: Option<u64>,
     failed: bool,
     counter: Option<Arc<AtomicU64>>,
@@ -117,6 +117,10 @@ impl Disk {
         self.state().bytes_read
     }
 
+    pub(crate) fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
     /// Returns the disk as it is now, nothing lost.
     pub(crate) fn now(&self) -> Moment {
         self.state().moment()
@@ -142,7 +146,10 @@ impl Disk {
                     _ => change.apply(&mut now, |_| random.below(2) == 0),
                 }
             }
-            let stored = Stored { synced: Arc::new(now.clone()), unsynced: Vec::new() };
+            let stored = Stored {
+                synced: Arc::new(now.clone()),
+                unsynced: Vec::new(),
+            };
             state.files.insert(name.clone(), Contents { now, stored });
         }
     }
@@ -171,7 +178,10 @@ impl State {
     fn moment(&self) -> Moment {
         let files = self.files.iter();
         let files = files.map(|(name, contents)| (name.clone(), contents.stored.clone()));
-        Moment { files: files.collect(), count: 0 }
+        Moment {
+            files: files.collect(),
+            count: 0,
+        }
     }
 
     fn change(&mut self, name: &str, change: Change) {
@@ -233,7 +243,7 @@ fn register() {
         let standard = unsafe { &*ffi::sqlite3_vfs_find(ptr::null()) };
         let vfs = ffi::sqlite3_vfs {
             iVersion: 1,
-            szOsFile: mem::size_of::<Handle>() as c_int,
+            szOsFile: size_of::<Handle>() as c_int,
             mxPathname: 1024,
             pNext: ptr::null_mut(),
             zName: name.as_ptr(),
@@ -275,7 +285,10 @@ fn place(path: *const c_char) -> Option<OpenFile> {
     let path = unsafe { CStr::from_ptr(path) }.to_str().unwrap();
     let (directory, name) = path.rsplit_once('/')?;
     let disk = DISKS.lock().unwrap().get(directory)?.clone();
-    Some(OpenFile { disk, name: name.to_owned() })
+    Some(OpenFile {
+        disk,
+        name: name.to_owned(),
+    })
 }
 
 fn opened<'a>(file: *mut ffi::sqlite3_file) -> &'a OpenFile {
@@ -331,7 +344,11 @@ unsafe extern "C" fn read(
     let there = (now.len() - from).min(buffer.len());
     buffer[..there].copy_from_slice(&now[from..from + there]);
     buffer[there..].fill(0);
-    if there == buffer.len() { ffi::SQLITE_OK } else { ffi::SQLITE_IOERR_SHORT_READ }
+    if there == buffer.len() {
+        ffi::SQLITE_OK
+    } else {
+        ffi::SQLITE_IOERR_SHORT_READ
+    }
 }
 
 unsafe extern "C" fn write(
@@ -344,9 +361,19 @@ unsafe extern "C" fn write(
     let open = opened(file);
     let mut state = open.disk.state();
     if state.operation() {
-        return if offset % 2 == 0 { ffi::SQLITE_IOERR_WRITE } else { ffi::SQLITE_FULL };
+        return if offset % 2 == 0 {
+            ffi::SQLITE_IOERR_WRITE
+        } else {
+            ffi::SQLITE_FULL
+        };
     }
-    state.change(&open.name, Change::Write { at: offset as usize, bytes });
+    state.change(
+        &open.name,
+        Change::Write {
+            at: offset as usize,
+            bytes,
+        },
+    );
     ffi::SQLITE_OK
 }
 
@@ -356,7 +383,12 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: ffi::sqlite3_i
     if state.operation() {
         return ffi::SQLITE_IOERR_TRUNCATE;
     }
-    state.change(&open.name, Change::Truncate { length: size as usize });
+    state.change(
+        &open.name,
+        Change::Truncate {
+            length: size as usize,
+        },
+    );
     ffi::SQLITE_OK
 }
 
@@ -364,8 +396,13 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _: c_int) -> c_int {
     let open = opened(file);
     let mut state = open.disk.state();
     let fails = state.operation();
+    state.syncs += 1;
     state.sync(&open.name, fails);
-    if fails { ffi::SQLITE_IOERR_FSYNC } else { ffi::SQLITE_OK }
+    if fails {
+        ffi::SQLITE_IOERR_FSYNC
+    } else {
+        ffi::SQLITE_OK
+    }
 }
 
 unsafe extern "C" fn file_size(
@@ -386,11 +423,7 @@ unsafe extern "C" fn check_reserved_lock(_: *mut ffi::sqlite3_file, held: *mut c
     ffi::SQLITE_OK
 }
 
-unsafe extern "C" fn file_control(
-    _: *mut ffi::sqlite3_file,
-    _: c_int,
-    _: *mut c_void,
-) -> c_int {
+unsafe extern "C" fn file_control(_: *mut ffi::sqlite3_file, _: c_int, _: *mut c_void) -> c_int {
     ffi::SQLITE_NOTFOUND
 }
 
@@ -420,8 +453,7 @@ unsafe extern "C" fn access(
     _: c_int,
     there: *mut c_int,
 ) -> c_int {
-    let exists =
-        place(path).is_some_and(|open| open.disk.state().files.contains_key(&open.name));
+    let exists = place(path).is_some_and(|open| open.disk.state().files.contains_key(&open.name));
     unsafe { *there = c_int::from(exists) };
     ffi::SQLITE_OK
 }

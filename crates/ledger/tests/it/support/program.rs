@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use fisc_core::{Amount, BudgetId, HoldId, TimeUs, Timestamp, TokenClass, Usage};
-use fisc_ledger::{Entry, Facts, GroupBy, Outcome, Reader, RollupRow, Totals};
+use fisc_ledger::{Entry, Facts, Filter, GroupBy, Outcome, Reader, RollupRow, Totals};
 
 use super::{NOON, allocate, amount, id, label};
 
@@ -43,19 +43,28 @@ impl Program {
                 budget: BudgetId(pick as u32 % self.budgets),
                 terms: format!("cost={}", pick % 1_000),
             },
-            2 if !self.open.is_empty() => {
-                Entry::Extend { id: self.open[pick % self.open.len()].0, by: some }
-            }
+            2 if !self.open.is_empty() => Entry::Extend {
+                id: self.open[pick % self.open.len()].0,
+                by: some,
+            },
             3..=7 if !self.open.is_empty() => {
                 let (id, _) = self.open.swap_remove(pick % self.open.len());
                 self.charged.push((id, some));
                 let overrun = if pick % 5 == 0 { some } else { Amount::ZERO };
-                Entry::Settle { id, amount: some, overrun, facts: Box::new(facts(choice)) }
+                Entry::Settle {
+                    id,
+                    amount: some,
+                    overrun,
+                    facts: Box::new(facts(choice)),
+                }
             }
             8 if !self.open.is_empty() => {
                 let (id, _) = self.open.swap_remove(pick % self.open.len());
                 self.charged.push((id, Amount::ZERO));
-                Entry::Void { id, reason: "refused by \u{1F512} upstream".to_owned() }
+                Entry::Void {
+                    id,
+                    reason: "refused by \u{1F512} upstream".to_owned(),
+                }
             }
             9 if !self.open.is_empty() => {
                 let (id, _) = self.open.swap_remove(pick % self.open.len());
@@ -77,7 +86,12 @@ impl Program {
                 let (id, budget) = (id(self.holds), BudgetId(pick as u32 % self.budgets));
                 self.open.push((id, budget));
                 let call = label(OPERATIONS[pick % 3], 1 + pick as u32 % 2);
-                Entry::Hold { id, budget, amount: some, call }
+                Entry::Hold {
+                    id,
+                    budget,
+                    amount: some,
+                    call,
+                }
             }
         }
     }
@@ -88,15 +102,24 @@ impl Program {
     }
 
     fn correct(&mut self, id: HoldId, pick: usize, choice: u64) -> Entry {
-        let charge = self.charged.iter_mut().find(|charge| charge.0 == id).unwrap();
+        let charge = self
+            .charged
+            .iter_mut()
+            .find(|charge| charge.0 == id)
+            .unwrap();
         let by = match pick % 3 {
             0 => amount(3, 70, 1),
             1 => Amount::ZERO.checked_sub(charge.1).unwrap(),
             _ => Amount::ZERO,
         };
         charge.1 = charge.1.checked_add(by).unwrap();
-        let usage = (pick % 2 == 0).then(|| facts(choice).usage);
-        Entry::Correct { id, by, usage, reason: "late evidence".to_owned() }
+        let usage = pick.is_multiple_of(2).then(|| facts(choice).usage);
+        Entry::Correct {
+            id,
+            by,
+            usage,
+            reason: "late evidence".to_owned(),
+        }
     }
 }
 
@@ -109,9 +132,20 @@ fn facts(choice: u64) -> Facts {
     usage.reasoning = bits % 7;
     usage.units.searches = bits % 2;
     let call = label(OPERATIONS[bits as usize % 3], 1 + (bits % 2) as u32);
-    let tags = if bits % 2 == 0 { vec![("team".into(), "blue".into())] } else { Vec::new() };
+    let tags = if bits % 2 == 0 {
+        vec![("team".into(), "blue".into())]
+    } else {
+        Vec::new()
+    };
     let duration = TimeUs((bits % 1_000) as i64);
-    Facts { call, usage, estimated: bits % 4 == 0, outcome, duration, tags }
+    Facts {
+        call,
+        usage,
+        estimated: bits % 4 == 0,
+        outcome,
+        duration,
+        tags,
+    }
 }
 
 /// Compares a journal with what the entries say by definition.
@@ -143,10 +177,8 @@ fn check_balances(done: &[(Timestamp, Entry)], reader: &Reader) {
                 continue;
             }
             match entry {
-                Entry::Hold { amount, .. } | Entry::Extend { by: amount, .. } => {
-                    if end(done, id).is_none() {
-                        add(&mut held, *amount);
-                    }
+                Entry::Hold { .. } | Entry::Extend { .. } if end(done, id).is_none() => {
+                    add(&mut held, entry.amount());
                 }
                 Entry::Settle { .. } | Entry::Doubt { .. } | Entry::Correct { .. } => {
                     add(&mut spent, entry.amount());
@@ -155,7 +187,11 @@ fn check_balances(done: &[(Timestamp, Entry)], reader: &Reader) {
                 _ => {}
             }
         }
-        assert_eq!((row.spent, row.held, row.overrun), (spent, held, overrun), "{row:?}");
+        assert_eq!(
+            (row.spent, row.held, row.overrun),
+            (spent, held, overrun),
+            "{row:?}"
+        );
     }
     let ids = |kind: fn(&Entry) -> bool| done.iter().filter(move |(_, entry)| kind(entry));
     let holds = ids(|entry| matches!(entry, Entry::Hold { .. }));
@@ -176,18 +212,30 @@ fn check_balances(done: &[(Timestamp, Entry)], reader: &Reader) {
 /// Compares every roll-up row with sums over the entries that belong to it.
 #[track_caller]
 fn check_rollups(done: &[(Timestamp, Entry)], reader: &Reader) {
-    let by = GroupBy { budget: true, operation: true, model: true, provider: true, hour: true };
-    let stored = reader.rollups(&Default::default(), by).unwrap();
+    let by = GroupBy {
+        budget: true,
+        operation: true,
+        model: true,
+        provider: true,
+        hour: true,
+    };
+    let stored = reader.rollups(&Filter::default(), by).unwrap();
     let mut expected: BTreeMap<(u32, String, i64), [i128; 12]> = BTreeMap::new();
     for (at, entry) in done {
         let Some(id) = entry.hold() else { continue };
-        let Some((ended_at, ended)) = end(done, id) else { continue };
+        let Some((ended_at, ended)) = end(done, id) else {
+            continue;
+        };
         let call = match (ended, taken(done, id)) {
             (Entry::Settle { facts, .. }, _) => &facts.call,
             (_, Entry::Hold { call, .. }) => call,
             _ => unreachable!(),
         };
-        let key = (owner(done, id).0, call.operation.to_string(), ended_at.0 / 3_600_000_000);
+        let key = (
+            owner(done, id).0,
+            call.operation.to_string(),
+            ended_at.0 / 3_600_000_000,
+        );
         let sums = expected.entry(key).or_default();
         let first = i128::from(call.attempt == 1);
         match entry {
@@ -212,7 +260,10 @@ fn check_rollups(done: &[(Timestamp, Entry)], reader: &Reader) {
         (sums[9], sums[10]) = (usage(Usage::input), usage(Usage::output));
     }
     let figures = |row: &RollupRow| {
-        let key = (row.budget.unwrap().0, row.operation.as_deref().unwrap().to_owned());
+        let key = (
+            row.budget.unwrap().0,
+            row.operation.as_deref().unwrap().to_owned(),
+        );
         ((key.0, key.1, row.hour.unwrap()), wide(&row.totals))
     };
     let stored: BTreeMap<_, _> = stored.iter().map(figures).collect();
@@ -246,15 +297,23 @@ fn usage_of(
 ) -> i128 {
     let mut sum = 0;
     for (_, entry) in done {
-        let Entry::Hold { id, call, .. } = entry else { continue };
-        let Some((at, ended)) = end(done, *id) else { continue };
+        let Entry::Hold { id, call, .. } = entry else {
+            continue;
+        };
+        let Some((at, ended)) = end(done, *id) else {
+            continue;
+        };
         let (call, mut usage) = match ended {
             Entry::Settle { facts, .. } => (&facts.call, facts.usage),
             _ => (call, Usage::default()),
         };
         for (_, later) in done {
             match later {
-                Entry::Correct { id: corrected, usage: Some(now), .. } if corrected == id => {
+                Entry::Correct {
+                    id: corrected,
+                    usage: Some(now),
+                    ..
+                } if corrected == id => {
                     usage = *now;
                 }
                 _ => {}
@@ -282,8 +341,10 @@ fn owner(done: &[(Timestamp, Entry)], id: HoldId) -> BudgetId {
 
 fn end(done: &[(Timestamp, Entry)], id: HoldId) -> Option<&(Timestamp, Entry)> {
     let ends = |(_, entry): &&(Timestamp, Entry)| {
-        let ending =
-            matches!(entry, Entry::Settle { .. } | Entry::Void { .. } | Entry::Doubt { .. });
+        let ending = matches!(
+            entry,
+            Entry::Settle { .. } | Entry::Void { .. } | Entry::Doubt { .. }
+        );
         ending && entry.hold() == Some(id)
     };
     done.iter().find(ends)

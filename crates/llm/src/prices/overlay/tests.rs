@@ -1,3 +1,6 @@
+//! Where price files are refused, and which entry wins. What an entry does to a price is tested
+//! with the price book.
+
 use super::*;
 use crate::prices::name::candidates;
 

@@ -1,0 +1,79 @@
+//! `fisc check`: how a budget stands; the exit code is its level.
+
+use fisc_core::{BudgetView, Level, Resource};
+use fisc_ledger::Reader;
+use serde::Serialize;
+
+use crate::args::CheckArgs;
+use crate::exit;
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::report::{self, symbol};
+
+/// What `check --json` says.
+#[derive(Debug, Serialize)]
+struct Checked {
+    budget: String,
+    level: &'static str,
+    binding: String,
+    spent: [i64; Resource::COUNT],
+    held: [i64; Resource::COUNT],
+    limit: [Option<i64>; Resource::COUNT],
+}
+
+/// Checks a budget and returns the exit code of its level.
+pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
+    let ledger = Home::find()?.ledger(&args.ledger)?;
+    let tree = report::tree(&Reader::open(&ledger)?)?;
+    let found = match &args.path {
+        Some(path) => tree.find(&path.replace('.', "/")),
+        None => tree.root(),
+    };
+    let view = found.and_then(|id| tree.budget(id));
+    let Some(view) = view else {
+        let paths: Vec<String> = tree.budgets().map(|view| tree.path(view.id)).collect();
+        let path = args.path.as_deref().unwrap_or("/");
+        return Err(Failure::usage(format!("no budget has the path '{path}'"))
+            .hint(format!("there are: {}", paths.join(", "))));
+    };
+    let (level, binding, _) = tree.binding_level(view.id);
+    let (path, binding) = (tree.path(view.id), tree.path(binding));
+    if args.json {
+        print_json(&view, path, level, binding)?;
+    } else {
+        println!(
+            "{} {path} {} (by {binding})",
+            symbol(level.name()),
+            level.name()
+        );
+    }
+    Ok(match level {
+        Level::Green => exit::OK,
+        Level::Yellow => exit::LEVEL_YELLOW,
+        Level::Orange => exit::LEVEL_ORANGE,
+        Level::Red => exit::LEVEL_RED,
+        Level::Black => exit::LEVEL_BLACK,
+    })
+}
+
+fn print_json(
+    view: &BudgetView<'_>,
+    budget: String,
+    level: Level,
+    binding: String,
+) -> Result<(), Failure> {
+    let checked = Checked {
+        budget,
+        level: level.name(),
+        binding,
+        spent: view.spent.raw(),
+        held: view.held.raw(),
+        limit: Resource::ALL.map(|resource| view.terms.limits.get(resource)),
+    };
+    let text = serde_json::to_string_pretty(&checked);
+    println!(
+        "{}",
+        text.map_err(|error| Failure::internal(error.to_string()))?
+    );
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Where runs are kept: a directory for each, and a history of all, in the user's data
+//! directory (`$XDG_DATA_HOME/fisc`, or `~/.local/share/fisc`).
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::args::LedgerArgs;
+use crate::failure::Failure;
+
+/// The letters of run ids: no vowels, so that none spells a word; no digit that looks like a
+/// letter.
+const ID_LETTERS: &[u8; 28] = b"23456789bcdfghjkmnpqrstvwxyz";
+const ID_LENGTH: usize = 8;
+
+/// The user's runs.
+#[derive(Debug, Clone)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// One line of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// The run's id.
+    pub run: String,
+    /// When it ended, in seconds since 1970.
+    pub ended_s: i64,
+    /// The command, without arguments: they may hold secrets.
+    pub command: String,
+    /// How it ended.
+    pub outcome: String,
+    /// What it spent, in nano-dollars.
+    pub cost_nanousd: i64,
+    /// The tokens it used.
+    pub tokens: i64,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: i64,
+}
+
+// === impl Home ===
+
+impl Home {
+    /// Finds the user's data directory.
+    pub fn find() -> Result<Home, Failure> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let root = match (set("XDG_DATA_HOME"), set("HOME")) {
+            (Some(data), _) => PathBuf::from(data).join("fisc"),
+            (None, Some(home)) => PathBuf::from(home).join(".local/share/fisc"),
+            (None, None) => {
+                let failure = Failure::configuration("no directory to keep runs in");
+                return Err(failure.hint("set HOME or XDG_DATA_HOME"));
+            }
+        };
+        Ok(Home { root })
+    }
+
+    /// Makes the directory of a new run and returns its id and its ledger file.
+    pub fn new_run(&self) -> Result<(String, PathBuf), Failure> {
+        let id = new_id()?;
+        let directory = self.root.join("runs").join(&id);
+        make_private(&directory).map_err(|error| {
+            let place = directory.display();
+            Failure::configuration(format!("cannot make {place}: {error}"))
+                .hint("set XDG_DATA_HOME to a directory that you can write to")
+        })?;
+        Ok((id, directory.join("ledger.db")))
+    }
+
+    /// Finds the ledger that a command is about.
+    pub fn ledger(&self, which: &LedgerArgs) -> Result<PathBuf, Failure> {
+        match (&which.db, &which.run) {
+            (Some(path), _) => existing(path.clone()),
+            (None, Some(run)) => self.ledger_of(run),
+            (None, None) => self.last_ledger(),
+        }
+    }
+
+    /// Finds the ledger of a run by its id, or its id's unique beginning.
+    pub fn ledger_of(&self, run: &str) -> Result<PathBuf, Failure> {
+        let known = self.runs();
+        let found: Vec<&String> = known.iter().filter(|id| id.starts_with(run)).collect();
+        match found[..] {
+            [id] => Ok(self.root.join("runs").join(id).join("ledger.db")),
+            [] => {
+                let recent: Vec<&str> = known.iter().rev().take(3).map(String::as_str).collect();
+                Err(Failure::usage(format!("no run {run:?}"))
+                    .hint(format!("the latest runs are: {}", recent.join(", "))))
+            }
+            _ => Err(
+                Failure::usage(format!("{} runs begin with {run:?}", found.len()))
+                    .hint("write more of the id"),
+            ),
+        }
+    }
+
+    /// Adds a line to the history.
+    pub fn remember(&self, past: &Past) -> io::Result<()> {
+        make_private(&self.root)?;
+        let mut line = serde_json::to_string(past)?;
+        line.push('\n');
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .create(true)
+            .append(true)
+            .open(self.root.join("history.jsonl"))?;
+        // One write, so that two runs that end at once do not mix their lines.
+        file.write_all(line.as_bytes())
+    }
+
+    fn last_ledger(&self) -> Result<PathBuf, Failure> {
+        let runs = self.root.join("runs");
+        let modified = |id: &String| fs::metadata(runs.join(id)).and_then(|meta| meta.modified());
+        let last = self.runs().into_iter().max_by_key(|id| modified(id).ok());
+        match last {
+            Some(id) => existing(runs.join(id).join("ledger.db")),
+            None => Err(Failure::usage("no run yet").hint("start with: fisc demo")),
+        }
+    }
+
+    /// The ids of all runs, in order of their names.
+    fn runs(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root.join("runs"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut ids: Vec<String> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        ids.sort();
+        ids
+    }
+}
+
+fn existing(path: PathBuf) -> Result<PathBuf, Failure> {
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Failure::usage(format!(
+        "there is no ledger {}",
+        path.display()
+    )))
+}
+
+/// Makes a directory that only its owner can look into: ledgers say what agents did.
+fn make_private(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+}
+
+fn new_id() -> Result<String, Failure> {
+    let mut random = [0u8; ID_LENGTH];
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::internal(format!("no randomness: {error}")))?;
+    let letter = |byte: u8| char::from(ID_LETTERS[usize::from(byte) % ID_LETTERS.len()]);
+    let (date, letters) = (today(), random.map(letter));
+    Ok(format!(
+        "r-{date}-{}",
+        letters[..4].iter().collect::<String>()
+    ))
+}
+
+/// The date and time, so that ids sort by age.
+fn today() -> String {
+    jiff::Timestamp::now().strftime("%m%d-%H%M%S").to_string()
+}

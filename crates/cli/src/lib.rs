@@ -1,0 +1,77 @@
+//! The `fisc` command line.
+//!
+//! Commands resolve what was typed, call the crates below and show what came of it; nothing here
+//! decides about budgets. [`start`] is one match over everything that the program can do.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod amounts;
+pub mod args;
+mod check;
+mod demo;
+pub mod env_file;
+pub mod exit;
+pub mod failure;
+mod home;
+mod price;
+mod rehearse;
+pub mod report;
+mod resolve;
+mod run;
+mod serve;
+pub mod supervise;
+mod verify;
+pub mod wiring;
+
+use std::io;
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+
+/// Does what the command line says and returns the exit code.
+pub fn start(cli: Cli) -> ExitCode {
+    start_logging();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(cli.command)),
+        Err(error) => Err(Failure::internal(format!("no runtime: {error}"))),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Run(args) => run::run(&args).await,
+        Command::Demo(args) => demo::run(&args).await,
+        Command::Serve(args) => serve::run(&args).await,
+        Command::Check(args) => check::run(&args),
+        Command::Report(args) => report::run(&args).map(|()| exit::OK),
+        Command::Resolve(args) => resolve::run(&args).await,
+        Command::Verify(args) => verify::run(&args),
+        Command::Price(args) => price::run(&args),
+        Command::Rehearse(args) => rehearse::run(&args).await,
+    }
+}
+
+/// Logs go to standard error, and only when `FISC_LOG` asks for them.
+fn start_logging() {
+    let Ok(filter) = EnvFilter::try_from_env("FISC_LOG") else {
+        return;
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    // Started once; a second start in tests changes nothing.
+    let _ = subscriber.try_init();
+}

@@ -1,0 +1,152 @@
+//! The line that tells how a run stands, on standard error; the program owns standard output.
+//!
+//! Live only on a terminal: elsewhere nothing is drawn over, and by default nothing is drawn.
+
+use std::io::{IsTerminal, Write};
+
+use fisc::{BudgetId, BudgetStatus, Fisc, Level, Money, Resource, TimeUs, Tokens};
+
+use crate::amounts::{show_cost, show_duration, show_tokens};
+use crate::report::symbol;
+
+/// How many looks pass between two drawings.
+const DRAW_EVERY: u32 = 5;
+
+/// How a run's standing is shown.
+#[derive(Debug)]
+pub(super) struct StatusLine {
+    mode: Mode,
+    looks: u32,
+    drawn: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Silent,
+    Lines,
+    Live,
+}
+
+// === impl StatusLine ===
+
+impl StatusLine {
+    pub(super) fn silent() -> StatusLine {
+        StatusLine {
+            mode: Mode::Silent,
+            looks: 0,
+            drawn: false,
+        }
+    }
+
+    pub(super) fn lines() -> StatusLine {
+        StatusLine {
+            mode: Mode::Lines,
+            ..StatusLine::silent()
+        }
+    }
+
+    pub(super) fn live() -> StatusLine {
+        StatusLine {
+            mode: Mode::Live,
+            ..StatusLine::silent()
+        }
+    }
+
+    /// Says what the run is, once.
+    pub(super) fn greet(&self, run: &str, addr: &str, fisc: &Fisc) {
+        if self.mode == Mode::Silent {
+            return;
+        }
+        let limits = fisc
+            .root()
+            .map(|root| describe_limits(&root.status()))
+            .unwrap_or_default();
+        eprintln!("fisc ▸ run {run}   budget {limits}   gateway {addr}");
+    }
+
+    /// Tells that a budget's level rose.
+    pub(super) fn level(&mut self, fisc: &Fisc, budget: BudgetId, level: Level) {
+        if self.mode == Mode::Silent {
+            return;
+        }
+        let Some(status) = fisc.status(budget) else {
+            return;
+        };
+        self.clear();
+        eprintln!(
+            "fisc {} {}  {}",
+            symbol(level.name()),
+            status.path,
+            describe(&status)
+        );
+    }
+
+    /// Draws the line anew, now and then.
+    pub(super) fn draw(&mut self, fisc: &Fisc) {
+        self.looks += 1;
+        if self.mode != Mode::Live || !self.looks.is_multiple_of(DRAW_EVERY) {
+            return;
+        }
+        let Some(status) = fisc.root().map(|root| root.status()) else {
+            return;
+        };
+        let elapsed = fisc.now().since(status.allocated);
+        let line = format!(
+            "fisc {} {}  {}  {} in flight",
+            symbol(status.binding.0.name()),
+            describe(&status),
+            show_duration(TimeUs(elapsed.0 / 1_000_000 * 1_000_000)),
+            status.open,
+        );
+        // Back to the line's start, and erase what was there.
+        eprint!("\r\x1b[2K{line}");
+        let _ = std::io::stderr().flush();
+        self.drawn = true;
+    }
+
+    /// Takes the line away.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) && std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[2K");
+            let _ = std::io::stderr().flush();
+        }
+    }
+}
+
+fn describe_limits(status: &BudgetStatus) -> String {
+    let limits = &status.terms.limits;
+    let limited = |resource| limits.get(resource).map(|limit| show(resource, limit));
+    let mut parts: Vec<String> = Resource::ALL.into_iter().filter_map(limited).collect();
+    if let Some(time) = status.terms.elapsed {
+        parts.push(show_duration(time));
+    }
+    if parts.is_empty() {
+        "none".to_owned()
+    } else {
+        parts.join(" · ")
+    }
+}
+
+fn describe(status: &BudgetStatus) -> String {
+    let parts = Resource::ALL.into_iter().filter_map(|resource| {
+        let spent = status.spent.get(resource);
+        match status.terms.limits.get(resource) {
+            Some(limit) => Some(format!(
+                "{} of {}",
+                show(resource, spent),
+                show(resource, limit)
+            )),
+            None if resource == Resource::Cost => Some(show(resource, spent)),
+            None => None,
+        }
+    });
+    parts.collect::<Vec<_>>().join(" · ")
+}
+
+fn show(resource: Resource, units: i64) -> String {
+    match resource {
+        Resource::Tokens => format!("{} tokens", show_tokens(Tokens(units))),
+        Resource::Cost => show_cost(Money::from_nanos(units)),
+        Resource::Time => format!("{} in calls", show_duration(TimeUs(units))),
+    }
+}

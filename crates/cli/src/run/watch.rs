@@ -1,0 +1,128 @@
+//! Watches a run: shows how it stands, and ends a program that goes on after refusals.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fisc::{Event, Fisc};
+use fisc_gateway::Gateway;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::status::StatusLine;
+use crate::args::{RunArgs, StatusArg};
+use crate::supervise::{Control, StopReason};
+
+/// How often a run is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long calls whose program has ended may still drain.
+pub(super) const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// A watch over a run.
+pub(super) struct Watch {
+    stop: Option<oneshot::Sender<()>>,
+    orders: Option<oneshot::Sender<mpsc::Sender<Control>>>,
+    task: JoinHandle<()>,
+}
+
+/// What a watch looks at.
+struct Watched {
+    fisc: Fisc,
+    gateway: Arc<Gateway>,
+    max_refusals: u64,
+    status: StatusLine,
+}
+
+// === impl Watch ===
+
+impl Watch {
+    pub(super) fn start(args: &RunArgs, fisc: Fisc, gateway: Arc<Gateway>, run: &str) -> Watch {
+        let terminal = std::io::stderr().is_terminal();
+        let status = match args.status {
+            StatusArg::None => StatusLine::silent(),
+            StatusArg::Line => StatusLine::lines(),
+            StatusArg::Auto if terminal => StatusLine::live(),
+            StatusArg::Auto => StatusLine::silent(),
+        };
+        status.greet(run, &gateway.addr().to_string(), &fisc);
+        let watched = Watched {
+            fisc,
+            gateway,
+            max_refusals: args.max_refusals,
+            status,
+        };
+        let (stop, stopped) = oneshot::channel();
+        let (orders, given) = oneshot::channel();
+        let task = tokio::spawn(watched.watch(stopped, given));
+        Watch {
+            stop: Some(stop),
+            orders: Some(orders),
+            task,
+        }
+    }
+
+    /// Lets the watch give orders to the supervisor.
+    pub(super) fn orders(&mut self, control: mpsc::Sender<Control>) {
+        if let Some(orders) = self.orders.take() {
+            // A watch that is gone gives no orders.
+            let _ = orders.send(control);
+        }
+    }
+
+    /// Ends the watch and clears its line.
+    pub(super) async fn stop(mut self) {
+        drop(self.stop.take());
+        let _ = self.task.await;
+    }
+}
+
+// === impl Watched ===
+
+impl Watched {
+    async fn watch(
+        mut self,
+        mut stopped: oneshot::Receiver<()>,
+        given: oneshot::Receiver<mpsc::Sender<Control>>,
+    ) {
+        let mut interval = tokio::time::interval(LOOK);
+        let control = given.await.ok();
+        let mut ordered = false;
+        loop {
+            tokio::select! {
+                _ = &mut stopped => break,
+                _ = interval.tick() => {}
+            }
+            self.show();
+            let Some(reason) = self.reason_to_stop().filter(|_| !ordered) else {
+                continue;
+            };
+            if let Some(control) = &control {
+                ordered = control.send(Control::Stop(reason)).await.is_ok();
+            }
+        }
+        self.show();
+        self.status.clear();
+    }
+
+    fn show(&mut self) {
+        for event in self.fisc.take_events() {
+            if let Event::LevelChanged {
+                budget, from, to, ..
+            } = event
+                && to > from
+            {
+                self.status.level(&self.fisc, budget, to);
+            }
+        }
+        self.status.draw(&self.fisc);
+    }
+
+    fn reason_to_stop(&self) -> Option<StopReason> {
+        if self.fisc.trouble().is_some() {
+            return Some(StopReason::GatewayFailed);
+        }
+        let counts = self.gateway.counts();
+        (counts.refused_in_a_row >= self.max_refusals).then_some(StopReason::Refusals)
+    }
+}

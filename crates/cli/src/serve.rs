@@ -1,0 +1,110 @@
+//! `fisc serve`: a gateway for a team, from a configuration file.
+
+use std::time::Duration;
+
+use fisc::{Fisc, Options};
+use fisc_gateway::config::{self, Settings};
+use fisc_gateway::{Gateway, Parts};
+use fisc_llm::PriceBook;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::ServeArgs;
+use crate::failure::Failure;
+use crate::report::Names;
+
+/// How long running calls may finish after a signal.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Serves until it is told to end.
+pub async fn run(args: &ServeArgs) -> Result<u8, Failure> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let settings = config::load(&args.config, &environment);
+    let mut settings = settings.map_err(|error| Failure::configuration(error.to_string()))?;
+    if let Some(listen) = args.listen {
+        settings.listen = listen;
+    }
+    let prices = price_book(&settings)?;
+    if args.check_config {
+        println!(
+            "{} is fine: {} budgets",
+            args.config.display(),
+            settings.budgets.len()
+        );
+        return Ok(0);
+    }
+    let fisc = open(&settings).await?;
+    fisc.with_journal(|journal| drop(journal.set_meta(Names::PRICES, prices.version())));
+    let gateway = start(settings, prices, fisc.clone()).await?;
+    println!("fisc serve   gateway http://{}", gateway.addr());
+    wait_for_signal().await?;
+    eprintln!("fisc ▸ ending: running calls may finish");
+    gateway.shutdown(GRACE).await;
+    fisc.close().await?;
+    Ok(0)
+}
+
+async fn start(settings: Settings, prices: PriceBook, fisc: Fisc) -> Result<Gateway, Failure> {
+    let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+        Failure::configuration(format!("cannot listen on {}: {error}", settings.listen))
+            .hint("choose another address with --listen, or end what listens there")
+    })?;
+    let parts = Parts {
+        listener,
+        hosts: settings.hosts,
+        keyring: settings.keyring,
+        upstreams: settings.upstreams,
+        prices,
+        policy: settings.policy,
+    };
+    Gateway::start(parts, fisc).map_err(|error| Failure::internal(error.to_string()))
+}
+
+/// Opens the ledger and brings its budgets to what the configuration says.
+async fn open(settings: &Settings) -> Result<Fisc, Failure> {
+    let options = Options {
+        durability: settings.durability,
+        counting: settings.counting,
+        ..Options::at(&settings.ledger)
+    };
+    let fisc = Fisc::open(options)?;
+    for budget in &settings.budgets {
+        match fisc.budget(&budget.path) {
+            Err(_) => {
+                fisc.allocate(&budget.path, budget.terms).await?;
+            }
+            Ok(existing) if existing.status().terms != budget.terms => {
+                fisc.set_terms(existing.id(), budget.terms).await?;
+            }
+            Ok(_) => {}
+        }
+    }
+    let doubts = fisc.in_doubt().len();
+    if doubts > 0 {
+        let ledger = settings.ledger.display();
+        eprintln!("fisc ▸ {doubts} holds are in doubt; see: fisc resolve --db {ledger}");
+    }
+    Ok(fisc)
+}
+
+fn price_book(settings: &Settings) -> Result<PriceBook, Failure> {
+    let Some(path) = &settings.price_overlay else {
+        return Ok(PriceBook::builtin());
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::configuration(format!("cannot read {}: {error}", path.display()))
+    })?;
+    PriceBook::with_overlay(&text)
+        .map_err(|error| Failure::configuration(format!("{}: {error}", path.display())))
+}
+
+pub(crate) async fn wait_for_signal() -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::internal(error.to_string());
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

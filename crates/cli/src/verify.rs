@@ -1,0 +1,26 @@
+//! `fisc verify`: every entry of a ledger against its hash and its balances.
+
+use crate::args::{LedgerArgs, VerifyArgs};
+use crate::exit;
+use crate::failure::Failure;
+use crate::home::Home;
+
+/// Verifies a ledger.
+pub fn run(args: &VerifyArgs) -> Result<u8, Failure> {
+    let ledger = Home::find()?.ledger(&LedgerArgs {
+        db: args.db.clone(),
+        run: None,
+    })?;
+    let verified = fisc_ledger::verify(&ledger).map_err(|error| {
+        Failure::internal(format!("{}: {error}", ledger.display()))
+            .hint("do not spend on this ledger; restore it from a backup")
+            .with_code(exit::FISC_FAILED)
+    })?;
+    println!(
+        "{}: {} entries, chain and balances agree, {} holds open",
+        ledger.display(),
+        verified.entries,
+        verified.open_holds,
+    );
+    Ok(0)
+}
