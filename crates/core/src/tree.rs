@@ -75,6 +75,11 @@ impl Tree {
         }
     }
 
+    /// Returns where levels begin.
+    pub fn thresholds(&self) -> Thresholds {
+        self.thresholds
+    }
+
     /// Returns the root, or `None` while nothing has been allocated.
     pub fn root(&self) -> Option<BudgetId> {
         (!self.nodes.is_empty()).then_some(BudgetId(0))

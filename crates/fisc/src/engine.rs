@@ -83,18 +83,7 @@ impl Engine {
             engine
                 .tree
                 .restore_hold(hold.at, hold.id, hold.budget, hold.amount)?;
-            engine
-                .tree
-                .settle(hold.id, hold.amount, &mut engine.events)?;
-            engine.append(
-                now,
-                Entry::Doubt {
-                    id: hold.id,
-                    charged: hold.amount,
-                },
-            );
-            let charged = hold.amount;
-            engine.remember_doubt(hold, charged);
+            engine.doubt(hold, now)?;
         }
         engine.events.clear();
         Ok(engine)
@@ -266,6 +255,15 @@ impl Engine {
                 },
             ),
         ))
+    }
+
+    /// Charges a restored hold whose end nobody knows at what it holds, and lists it.
+    pub(crate) fn doubt(&mut self, hold: OpenHold, now: Timestamp) -> Result<(), Error> {
+        let (id, charged) = (hold.id, hold.amount);
+        self.tree.settle(id, charged, &mut self.events)?;
+        self.append(now, Entry::Doubt { id, charged });
+        self.remember_doubt(hold, charged);
+        Ok(())
     }
 
     fn remember_doubt(&mut self, hold: OpenHold, charged: Amount) {

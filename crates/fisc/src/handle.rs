@@ -1,12 +1,13 @@
 //! The handle: cheap to clone, safe to share, the only way to the engine.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use fisc_core::{
     BudgetId, BudgetView, Event, Headroom, HoldId, Level, Refusal, Resource, Terms, TimeUs,
     Timestamp, TokenCounting, Tree,
 };
-use fisc_ledger::Journal;
+use fisc_ledger::{Durability, Journal};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -79,12 +80,19 @@ pub(crate) struct Shared {
     pub(crate) room: Notify,
     pub(crate) clock: Arc<dyn Clock>,
     counting: TokenCounting,
+    /// The ledger's file, to open it anew after a storage error.
+    pub(crate) file: Option<(PathBuf, Durability)>,
 }
 
 // === impl Fisc ===
 
 impl Fisc {
-    pub(crate) fn assemble(engine: Engine, clock: Arc<dyn Clock>, counting: TokenCounting) -> Fisc {
+    pub(crate) fn assemble(
+        engine: Engine,
+        clock: Arc<dyn Clock>,
+        counting: TokenCounting,
+        file: Option<(PathBuf, Durability)>,
+    ) -> Fisc {
         let engine = Mutex::new(engine);
         Fisc {
             shared: Arc::new(Shared {
@@ -92,6 +100,7 @@ impl Fisc {
                 room: Notify::new(),
                 clock,
                 counting,
+                file,
             }),
         }
     }
@@ -197,7 +206,11 @@ impl Fisc {
         engine.tree.budget(id)?;
         let (level, binding, _) = engine.tree.binding_level(id);
         let binding = engine.tree.path(binding);
-        Some(Standing { room: engine.headroom(id, false), level, binding })
+        Some(Standing {
+            room: engine.headroom(id, false),
+            level,
+            binding,
+        })
     }
 
     /// Returns the path of a budget.

@@ -9,6 +9,7 @@ mod handle;
 mod hold;
 mod id;
 mod open;
+mod reopen;
 mod terms_text;
 mod wait;
 

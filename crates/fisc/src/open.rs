@@ -68,13 +68,19 @@ impl Fisc {
             clock,
         } = options;
         let Some(path) = path else {
-            return Ok(Fisc::assemble(Engine::new(thresholds), clock, counting));
+            return Ok(Fisc::assemble(
+                Engine::new(thresholds),
+                clock,
+                counting,
+                None,
+            ));
         };
+        let file = Some((path.clone(), durability));
         let options = fisc_ledger::Options::new(path, durability, clock.now());
         let (journal, recovered) = Journal::open(options)?;
         keep_counting(&journal, counting)?;
         let engine = Engine::recover(thresholds, journal, recovered, clock.now())?;
-        Ok(Fisc::assemble(engine, clock, counting))
+        Ok(Fisc::assemble(engine, clock, counting, file))
     }
 
     /// Makes a tree that lives as long as the process, with default settings.

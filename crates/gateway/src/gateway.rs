@@ -10,6 +10,7 @@ use fisc::Fisc;
 use fisc_llm::{Accuracy, PriceBook};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use crate::policy::Policy;
 use crate::proxy::identify::{Callers, Hosts, Keyring};
@@ -19,6 +20,9 @@ use crate::upstream::{Upstream, client};
 
 /// How often the levels of elapsed time are looked at.
 const TICK: Duration = Duration::from_millis(200);
+
+/// How long to pause between two tries to open a ledger anew.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a gateway is built of.
 pub struct Parts {
@@ -56,6 +60,22 @@ pub struct Counts {
     pub waiting: u32,
 }
 
+/// Moves levels by the clock, and opens the ledger anew after a storage error.
+async fn tick(fisc: Fisc) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        fisc.tick();
+        if fisc.trouble().is_some() {
+            tokio::time::sleep(REOPEN_PAUSE).await;
+            if let Err(error) = fisc.reopen().await {
+                tracing::error!(%error, "the ledger cannot be opened anew");
+            }
+        }
+    }
+}
+
 // === impl Gateway ===
 
 impl Gateway {
@@ -74,13 +94,7 @@ impl Gateway {
         let state = State::new(fisc.clone(), callers, upstreams, client(), prices, policy);
         let state = Arc::new(state);
         let server = Server::start(listener, Arc::clone(&state))?;
-        let ticker = tokio::spawn(async move {
-            let mut interval = tokio::time::interval(TICK);
-            loop {
-                interval.tick().await;
-                fisc.tick();
-            }
-        });
+        let ticker = tokio::spawn(tick(fisc));
         Ok(Gateway {
             state,
             server,

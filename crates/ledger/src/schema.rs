@@ -218,5 +218,5 @@ mod tests {
         assert_eq!(found, [STEP_1]);
     }
 
-    const STEP_1: &str = "9cd1cff3e203a5392e6a4815400ef4421ddd26bf2ca72267f570baf51432de92";
+    const STEP_1: &str = "4c35dc3a5affb1219fd8d9ced37094a60d77be0dc89702aad711d1fab333073e";
 }

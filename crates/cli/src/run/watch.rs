@@ -16,6 +16,9 @@ use crate::supervise::{Control, StopReason};
 /// How often a run is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// For how many looks the ledger may be unable to write before the run is ended.
+const TROUBLED_LOOKS_MAX: u32 = 300;
+
 /// How long calls whose program has ended may still drain.
 pub(super) const DRAIN_MAX: Duration = Duration::from_secs(30);
 
@@ -32,6 +35,8 @@ struct Watched {
     gateway: Arc<Gateway>,
     max_refusals: u64,
     status: StatusLine,
+    /// For how many looks the ledger could not be written.
+    troubled: u32,
 }
 
 // === impl Watch ===
@@ -50,6 +55,7 @@ impl Watch {
             fisc,
             gateway,
             max_refusals: args.max_refusals,
+            troubled: 0,
             status,
         };
         let (stop, stopped) = oneshot::channel();
@@ -118,8 +124,14 @@ impl Watched {
         self.status.draw(&self.fisc);
     }
 
-    fn reason_to_stop(&self) -> Option<StopReason> {
-        if self.fisc.trouble().is_some() {
+    fn reason_to_stop(&mut self) -> Option<StopReason> {
+        // The gateway opens a ledger anew that failed to write; not for ever.
+        self.troubled = if self.fisc.trouble().is_some() {
+            self.troubled + 1
+        } else {
+            0
+        };
+        if self.troubled > TROUBLED_LOOKS_MAX {
             return Some(StopReason::GatewayFailed);
         }
         let counts = self.gateway.counts();

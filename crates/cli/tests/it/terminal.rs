@@ -110,7 +110,7 @@ fn ctrl_z_stops_the_job_more_than_once() {
         "bash",
         script,
         Plan {
-            script: "echo one; read line; echo \"got $line\"; read line; echo \"got $line\"; exit 3",
+            script: "echo one; read a; echo \"got $a\"; read b; echo \"got $b\"; exit 3",
             ..Plan::default()
         },
     );

@@ -1,6 +1,6 @@
 //! What can be seen of a tree without changing it.
 
-use super::Tree;
+use super::{Receipt, Tree};
 use crate::amount::{Amount, Resource, Timestamp};
 use crate::id::{BudgetId, HoldId};
 use crate::level::Level;
@@ -170,6 +170,11 @@ impl Tree {
             metered: hold.metered,
             opened: hold.opened,
         })
+    }
+
+    /// Returns how a hold ended, if it ended lately.
+    pub fn receipt(&self, id: HoldId) -> Option<Receipt> {
+        self.ended.get(id).copied()
     }
 
     /// Returns one open hold.
