@@ -90,6 +90,7 @@ impl Fisc {
             Engine::new(options.thresholds),
             options.clock,
             options.counting,
+            None,
         )
     }
 }

@@ -56,9 +56,10 @@ fn the_terminal_comes_back_cooked_after_a_kill() {
 
 #[test]
 fn ctrl_c_is_the_childs() {
+    // The shell must live on also where the key comes before the terminal is handed over.
     let mut session = Session::start(
         "sh",
-        &format!("$SUBJECT; {AFTER}"),
+        &format!("trap : INT; $SUBJECT; {AFTER}"),
         Plan {
             script: "echo started; while :; do sleep 0.01; done",
             ..Plan::default()
