@@ -5,6 +5,7 @@ caching of both lifetimes. See `team.py` for its environment and its output.
 """
 
 import asyncio
+import json
 
 import anthropic
 
@@ -45,31 +46,55 @@ class Call:
     def options(self):
         return team.client_options("ANTHROPIC_BASE_URL", self.agent, self.op)
 
-    def report(self, usage, finish):
-        team.report(*self.identity(), usage, finish)
+    def report(self, answer):
+        """Reports a message, or what a stream gathered of one."""
+        said = team.digest(*words(answer))
+        team.report(*self.identity(), answer.usage, answer.stop_reason, said=said)
 
     def report_error(self, error):
         team.report_error(*self.identity(), error)
 
 
 class Gathered:
-    """What a stream's events say about usage: the last word on each count."""
+    """What a stream's events add up to: all words, and the last word on each count."""
 
     def __init__(self):
-        self.counts, self.finish = {}, None
+        self.usage, self.text, self.stop_reason = Counts(), "", None
 
     def add(self, event):
         if event.type == "message_start":
-            self.merge(event.message.usage)
+            self.usage.merge(event.message.usage)
+        elif event.type == "content_block_delta" and event.delta.type == "text_delta":
+            self.text += event.delta.text
         elif event.type == "message_delta":
-            self.merge(event.usage)
-            self.finish = event.delta.stop_reason
+            self.usage.merge(event.usage)
+            self.stop_reason = event.delta.stop_reason
+
+
+class Counts:
+    """A usage of which later events know more."""
+
+    def __init__(self):
+        self.counts = {}
 
     def merge(self, usage):
         self.counts.update(usage.model_dump(exclude_none=True))
 
     def model_dump(self):
         return self.counts
+
+
+def words(answer):
+    """Lists what an answer says: text, thinking, and tools with what they are called with."""
+    if isinstance(answer, Gathered):
+        return [answer.text]
+    said = []
+    for block in answer.content:
+        if block.type == "tool_use":
+            said += [block.name, json.dumps(block.input, sort_keys=True)]
+        else:
+            said.append(block.thinking if block.type == "thinking" else block.text)
+    return said
 
 
 def ask(text):
@@ -82,12 +107,12 @@ def run(call):
         with anthropic.Anthropic(**call.options()) as client:
             answer = client.messages.create(**call.parameters)
             if not call.stream:
-                call.report(answer.usage, answer.stop_reason)
+                call.report(answer)
                 return answer
             gathered = Gathered()
             for event in answer:
                 gathered.add(event)
-            call.report(gathered, gathered.finish)
+            call.report(gathered)
     except anthropic.AnthropicError as error:
         call.report_error(error)
     return None
@@ -102,7 +127,7 @@ def run_helper(call):
                 for _text in stream.text_stream:
                     pass
                 message = stream.get_final_message()
-                call.report(message.usage, message.stop_reason)
+                call.report(message)
                 return message
     except anthropic.AnthropicError as error:
         call.report_error(error)
@@ -116,16 +141,16 @@ async def run_async(call):
                 call.stream = True
                 async with client.messages.stream(**call.parameters) as stream:
                     message = await stream.get_final_message()
-                call.report(message.usage, message.stop_reason)
+                call.report(message)
                 return
             answer = await client.messages.create(**call.parameters)
             if not call.stream:
-                call.report(answer.usage, answer.stop_reason)
+                call.report(answer)
                 return
             gathered = Gathered()
             async for event in answer:
                 gathered.add(event)
-            call.report(gathered, gathered.finish)
+            call.report(gathered)
     except anthropic.AnthropicError as error:
         call.report_error(error)
 

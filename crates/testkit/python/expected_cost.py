@@ -13,7 +13,10 @@ A record may appear several times (as a call starts and as it ends): the last on
 that generated nothing (an error, a page of HTML, a count of tokens) costs nothing. A model or a
 tier without a price is an error, not a zero.
 
-Options: --only-complete leaves out calls whose answer was not written to its end.
+Options:
+    --only-complete  leaves out calls whose answer was not written to its end
+    --calls          adds "by_call": each call's seq, label, model, answered_model, wire, nanos,
+                     and its tokens by class
 """
 
 import json
@@ -155,22 +158,32 @@ def cost(records):
     return {"by_label_model": by_label, "calls": calls, "total_nanos": total}
 
 
+def call(record):
+    """Returns what one call was and what it cost."""
+    names = ("seq", "label", "model", "answered_model", "wire")
+    named = {name: record[name] for name in names}
+    return {**named, "nanos": nanos(record), "tokens": tokens_of(record)}
+
+
 def main(arguments):
     """Reads the truth and prints what it cost."""
-    only_complete = "--only-complete" in arguments
-    paths = [argument for argument in arguments if argument != "--only-complete"]
+    options = {"--only-complete", "--calls"}.intersection(arguments)
+    paths = [argument for argument in arguments if argument not in options]
     if len(paths) > 1 or any(path.startswith("--") for path in paths):
-        raise SystemExit("usage: expected_cost.py [--only-complete] [FILE]")
+        raise SystemExit("usage: expected_cost.py [--only-complete] [--calls] [FILE]")
     if paths and paths[0] != "-":
         with open(paths[0], encoding="utf-8") as file:
             records = last_records(file)
     else:
         records = last_records(sys.stdin)
-    if only_complete:
+    if "--only-complete" in options:
         records = [record for record in records if record["complete"]]
     # What generated nothing is no call that anybody is billed for.
     records = [record for record in records if tokens_of(record)]
-    print(json.dumps(cost(records), indent=2, sort_keys=True))
+    answer = cost(records)
+    if "--calls" in options:
+        answer["by_call"] = [call(record) for record in records]
+    print(json.dumps(answer, indent=2, sort_keys=True))
 
 
 if __name__ == "__main__":

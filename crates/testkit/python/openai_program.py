@@ -47,10 +47,17 @@ class Call:
 
     def report_whole(self, completion):
         finish = completion.choices[0].finish_reason
-        team.report(*self.identity(), completion.usage, finish, choices=len(completion.choices))
+        said = team.digest(*(word for choice in completion.choices for word in words(choice)))
+        more = {"choices": len(completion.choices), "said": said}
+        team.report(*self.identity(), completion.usage, finish, **more)
 
     def report_stream(self, gathered):
-        more = {"usage_chunks": gathered.usage_chunks, "empty_chunks": gathered.empty_chunks}
+        said = team.digest(gathered.text, gathered.tool_name, gathered.tool_arguments)
+        more = {
+            "usage_chunks": gathered.usage_chunks,
+            "empty_chunks": gathered.empty_chunks,
+            "said": said,
+        }
         team.report(*self.identity(), gathered.usage, gathered.finish, **more)
 
     def report_error(self, error):
@@ -78,6 +85,13 @@ class Gathered:
                 self.tool_id = part.id or self.tool_id
                 self.tool_name += part.function.name or ""
                 self.tool_arguments += part.function.arguments or ""
+
+
+def words(choice):
+    """Lists what a choice says: its text, and its tools with what they are called with."""
+    calls = choice.message.tool_calls or []
+    called = (part for call in calls for part in (call.function.name, call.function.arguments))
+    return [choice.message.content or "", *called]
 
 
 def ask(text):
@@ -191,9 +205,9 @@ async def eight_at_once():
 
 
 def models():
-    with openai.OpenAI(**team.client_options("OPENAI_BASE_URL", "writer", "models")) as client:
+    with openai.OpenAI(**team.client_options("OPENAI_BASE_URL", "writer", "list")) as client:
         names = [model.id for model in client.models.list()]
-    team.report(PROGRAM, "models", "writer", "models", None, False, models=len(names))
+    team.report(PROGRAM, "models", "writer", "list", None, False, models=len(names))
 
 
 def main():

@@ -19,10 +19,11 @@ Every call also tells the provider who made it, in the field that each wire has 
 `<agent>|<op>`: what the provider records can so be compared with any other book.
 
 A line on standard output holds: program, case, agent, op, model, stream, usage (as the SDK
-returned it, or null), finish, and error (null, or type, status and message). A program ends
-with code 1 if a call failed.
+returned it, or null), finish, and error (null, or type, status and message); where there was an
+answer also said, a digest of its words. A program ends with code 1 if a call failed.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -50,6 +51,11 @@ def client_options(base_url_variable, agent, op):
         named = NAMING_PATH.format(agent=agent, op=op)
         return {"base_url": re.sub(r"/a/[^/]+(?=/|$)", named, base_url, count=1)}
     return {}
+
+
+def digest(*words):
+    """Returns a short text that two answers share only when they say the same."""
+    return hashlib.sha256("\x1f".join(words).encode()).hexdigest()[:16]
 
 
 def report(program, case, agent, op, model, stream, usage=None, finish=None, **more):

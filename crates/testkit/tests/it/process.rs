@@ -77,10 +77,3 @@ fn dropping_ends_the_whole_group() {
     }
     panic!("the grandchild {grandchild} lives");
 }
-
-#[test]
-fn tmp_binary() {
-    let p = fisc_testkit::process::binary("fisc");
-    println!("{p:?}");
-    println!("{:?}", run(Command::new(p).arg("--version"), LONG));
-}
