@@ -64,7 +64,7 @@ fn measure(directory: &Path, durability: Durability, group: u64) {
             .expect("a disk that works");
         groups += 1;
     }
-    let (elapsed, cpu) = (begin.elapsed(), writer_cpu() - cpu);
+    let (elapsed, cpu) = (begin.elapsed(), writer_cpu().saturating_sub(cpu));
     journal.close().expect("a disk that works");
     let grown = self::size(&path) - size;
     println!(

@@ -214,3 +214,28 @@ impl From<Counters> for Totals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_usage_are_the_token_classes_in_order() {
+        let classes = TokenClass::ALL.map(|class| format!("used_{}", class.name()));
+        assert_eq!(COLUMNS[USED..USED + TokenClass::COUNT], classes);
+        assert_eq!(
+            COLUMNS[USED + TokenClass::COUNT..],
+            ["used_reasoning", "used_searches"]
+        );
+    }
+
+    #[test]
+    fn absurd_counts_cannot_overflow_a_sum() {
+        let mut counters = Counters::ZERO;
+        let usage = Usage::default().with(TokenClass::Output, u64::MAX);
+        for _ in 0..1_000 {
+            counters.use_more(&usage, 1);
+        }
+        assert_eq!(Totals::from(counters).usage.output(), 1_000 << 40);
+    }
+}

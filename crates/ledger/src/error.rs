@@ -108,7 +108,7 @@ pub enum VerifyError {
         problem: String,
     },
     /// An entry is not the one that was written, or one before it is missing.
-    #[error("entry {seq} was changed: its hash does not follow from entry {previous}", previous = seq - 1)]
+    #[error("entry {seq} was changed: its hash does not follow from the entry before")]
     Chain {
         /// The first entry whose hash is wrong.
         seq: u64,

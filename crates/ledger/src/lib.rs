@@ -10,6 +10,24 @@
 //! engine's order, and refuses entries that cannot follow from those before. It reads no clock
 //! and knows no prices.
 //!
+//! ```no_run
+//! use fisc_core::{Amount, BudgetId, HoldId, Money, TimeUs, Timestamp, Tokens};
+//! use fisc_ledger::{CallLabel, Durability, Entry, Journal, Options};
+//!
+//! # async fn example(now: Timestamp, call: CallLabel) -> Result<(), Box<dyn std::error::Error>> {
+//! let (journal, recovered) = Journal::open(Options::new("ledger.db", Durability::Full, now))?;
+//! for hold in recovered.open {
+//!     // Its end is unknown: charged until somebody knows better.
+//!     let _ = journal.append(now, Entry::Doubt { id: hold.id, charged: hold.amount });
+//! }
+//! let amount = Amount::new(Tokens(4_000), Money::from_nanos(12_000_000), TimeUs(0));
+//! let hold = Entry::Hold { id: HoldId(1), budget: BudgetId(0), amount, call };
+//! journal.append(now, hold).durable().await?;
+//! // Only now may the request be sent.
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [group commit]: Journal::append
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -99,8 +99,8 @@ pub(crate) fn history_sql() -> String {
     format!(
         "{} UNION ALL {} UNION ALL {} ORDER BY seq",
         part("kind = 'hold'"),
-        part("kind IN ('settle', 'void', 'doubt')"),
-        part("kind IN ('extend', 'correct')")
+        part("(kind = 'settle' OR kind = 'void' OR kind = 'doubt')"),
+        part("(kind = 'extend' OR kind = 'correct')")
     )
 }
 

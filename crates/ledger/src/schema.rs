@@ -144,7 +144,8 @@ fn migrate(connection: &mut Connection) -> Result<(), Error> {
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         if version == 1 {
             transaction.execute_batch(
-                "CREATE TABLE migrations (version INTEGER PRIMARY KEY, sha256 BLOB NOT NULL) STRICT",
+                "CREATE TABLE migrations (version INTEGER PRIMARY KEY, sha256 BLOB NOT NULL)
+                 STRICT",
             )?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
@@ -218,5 +219,5 @@ mod tests {
         assert_eq!(found, [STEP_1]);
     }
 
-    const STEP_1: &str = "4c35dc3a5affb1219fd8d9ced37094a60d77be0dc89702aad711d1fab333073e";
+    const STEP_1: &str = "6cb15c022fd45d7c449b9a34f398ba794b9e1d5a17d84a26e738b7fa81ad9f70";
 }

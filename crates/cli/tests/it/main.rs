@@ -1,7 +1,9 @@
 //! The command line's parts with real processes, in one binary.
 
+mod kill9;
 mod process;
 mod pty;
+mod sdk;
 mod subject;
 mod supervise;
 mod terminal;

@@ -87,6 +87,19 @@ fn the_environment_is_changed_as_planned() {
 }
 
 #[test]
+fn the_child_is_born_with_no_signal_blocked() {
+    let script = "grep -q '^SigBlk:.0*$' /proc/self/status";
+    ends(
+        Plan {
+            script,
+            ..Plan::default()
+        },
+        0,
+        &[],
+    );
+}
+
+#[test]
 fn a_deadline_ends_a_child_that_ignores_sigterm_and_all_its_kin() {
     let mut subject = Subject::start(Plan {
         script: "

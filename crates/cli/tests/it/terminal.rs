@@ -129,6 +129,25 @@ fn ctrl_z_stops_the_job_more_than_once() {
 }
 
 #[test]
+fn ctrl_z_stops_a_child_that_never_asked_for_the_terminal() {
+    let script = "set -m; echo piped | $SUBJECT; echo first=$?; touch go; fg; echo done=$?";
+    let mut session = Session::start(
+        "bash",
+        script,
+        Plan {
+            script: "read a; echo \"got $a\"; until [ -e go ]; do sleep 0.01; done; exit 3",
+            ..Plan::default()
+        },
+    );
+    session.shows("got piped");
+    session.press("\x1a");
+    // Shells differ in the status of a pipeline of which a part has ended.
+    session.shows("first=1");
+    session.shows("done=3");
+    assert!(session.subject.wait().success());
+}
+
+#[test]
 fn a_job_in_the_background_waits_for_the_foreground() {
     let script = "set -m; $SUBJECT & \
                   until [ -n \"$(jobs -s)\" ]; do sleep 0.02; done; echo waiting; \

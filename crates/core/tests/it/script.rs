@@ -13,7 +13,7 @@
 //! fan PATH N          allocates N children without terms
 //!
 //! spent | held | own | overrun | deficit PATH AMOUNT…     nothing where not named
-//! headroom | idle PATH         [finalize] AMOUNT…         unlimited where not named
+//! headroom | idle PATH [finalize] AMOUNT…                 unlimited where not named
 //! open PATH N    deadline PATH T|none    grow PATH yes|no    level PATH LEVEL
 //! binds PATH LEVEL [PATH RESOURCE]       what binds a call of that budget
 //! events none | EVENT, EVENT…            what happened since the last such row

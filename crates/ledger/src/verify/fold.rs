@@ -7,7 +7,7 @@ use fisc_core::{Amount, BudgetId, HoldId, Timestamp, Usage};
 use rusqlite::Connection;
 
 use crate::counters::{Counters, Totals, WIDTH, countable};
-use crate::entry::{CallLabel, Entry};
+use crate::entry::{CallLabel, Entry, Facts};
 use crate::error::VerifyError;
 use crate::reader::ROLLUP_SUMS;
 use crate::recovery::{self, BudgetRow, DoubtfulHold, OpenHold};
@@ -71,73 +71,41 @@ impl Fold {
         {
             return self.allocate(budget, parent, name, terms, at);
         }
-        let owner = match entry.hold() {
-            None => budget,
-            Some(id) => self.owner(id, &entry).unwrap_or(budget),
-        };
-        if owner != budget {
-            return Err(format!(
-                "it names budget {}, its hold is of {}",
-                budget.0, owner.0
-            ));
-        }
+        self.check_owner(budget, &entry)?;
         match entry {
-            Entry::Allocate { .. } => {}
-            Entry::Terms { terms, .. } => self.budget(budget)?.row.terms = terms,
+            Entry::Allocate { .. } => Ok(()),
+            Entry::Terms { terms, .. } => {
+                self.budget(budget)?.row.terms = terms;
+                Ok(())
+            }
             Entry::Hold {
                 id, amount, call, ..
-            } => {
-                let row = &mut self.budget(budget)?.row;
-                row.held = sum(row.held, amount)?;
-                if self.in_doubt.contains_key(&id) || self.ended.contains_key(&id) {
-                    return Err(format!("a second hold {id}"));
-                }
-                if self
-                    .open
-                    .insert(
-                        id,
-                        OpenHold {
-                            id,
-                            budget,
-                            amount,
-                            call,
-                            at,
-                        },
-                    )
-                    .is_some()
-                {
-                    return Err(format!("a second hold {id}"));
-                }
-            }
+            } => self.hold(OpenHold {
+                id,
+                budget,
+                amount,
+                call,
+                at,
+            }),
             Entry::Extend { id, by } => {
                 let hold = self.open.get_mut(&id).ok_or("its hold is not open")?;
                 hold.amount = sum(hold.amount, by)?;
                 let row = &mut self.budget(budget)?.row;
                 row.held = sum(row.held, by)?;
+                Ok(())
             }
             Entry::Settle {
                 id,
                 amount,
                 overrun,
                 facts,
-            } => {
-                let hold = self.end(id, facts.usage)?;
-                let folded = self.budget(budget)?;
-                folded.row.spent = sum(folded.row.spent, amount)?;
-                folded.row.overrun = sum(folded.row.overrun, overrun)?;
-                folded.totals.charge(&facts.call, amount);
-                folded.totals.estimated += i128::from(facts.estimated);
-                folded.totals.use_more(&facts.usage, 1);
-                for (index, excess) in folded.totals.excess.iter_mut().enumerate() {
-                    let more = amount.raw()[index].saturating_sub(hold.amount.raw()[index]);
-                    *excess += i128::from(more.max(0));
-                }
-            }
+            } => self.settle(id, amount, overrun, &facts),
             Entry::Void { id, .. } => {
                 let hold = self.end(id, Usage::default())?;
                 let totals = &mut self.budget(budget)?.totals;
                 totals.calls += i128::from(hold.call.attempt <= 1);
                 totals.voided += 1;
+                Ok(())
             }
             Entry::Doubt { id, charged } => {
                 let hold = self.end(id, Usage::default())?;
@@ -146,10 +114,10 @@ impl Fold {
                 folded.totals.charge(&hold.call, charged);
                 folded.totals.in_doubt += 1;
                 self.in_doubt.insert(id, DoubtfulHold { hold, charged, at });
+                Ok(())
             }
-            Entry::Correct { id, by, usage, .. } => self.correct(id, by, usage)?,
+            Entry::Correct { id, by, usage, .. } => self.correct(id, by, usage),
         }
-        Ok(())
     }
 
     /// Compares with the tables.
@@ -215,10 +183,19 @@ impl Fold {
             .ok_or_else(|| format!("there is no budget {}", budget.0))
     }
 
-    fn owner(&self, id: HoldId, entry: &Entry) -> Option<BudgetId> {
-        match entry {
-            Entry::Correct { .. } => self.ended.get(&id).map(|(budget, _)| *budget),
-            _ => self.open.get(&id).map(|hold| hold.budget),
+    /// An entry names the budget of its hold.
+    fn check_owner(&self, budget: BudgetId, entry: &Entry) -> Result<(), String> {
+        let owner = match (entry, entry.hold()) {
+            (_, None) => None,
+            (Entry::Correct { .. }, Some(id)) => self.ended.get(&id).map(|(owner, _)| *owner),
+            (_, Some(id)) => self.open.get(&id).map(|hold| hold.budget),
+        };
+        match owner {
+            Some(owner) if owner != budget => Err(format!(
+                "it names budget {}, its hold is of {}",
+                budget.0, owner.0
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -234,6 +211,38 @@ impl Fold {
             .checked_sub(hold.amount)
             .map_err(|error| error.to_string())?;
         Ok(hold)
+    }
+
+    fn hold(&mut self, hold: OpenHold) -> Result<(), String> {
+        let id = hold.id;
+        let row = &mut self.budget(hold.budget)?.row;
+        row.held = sum(row.held, hold.amount)?;
+        let again = self.in_doubt.contains_key(&id) || self.ended.contains_key(&id);
+        match self.open.insert(id, hold) {
+            None if !again => Ok(()),
+            _ => Err(format!("a second hold {id}")),
+        }
+    }
+
+    fn settle(
+        &mut self,
+        id: HoldId,
+        amount: Amount,
+        overrun: Amount,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        let hold = self.end(id, facts.usage)?;
+        let folded = self.budget(hold.budget)?;
+        folded.row.spent = sum(folded.row.spent, amount)?;
+        folded.row.overrun = sum(folded.row.overrun, overrun)?;
+        folded.totals.charge(&facts.call, amount);
+        folded.totals.estimated += i128::from(facts.estimated);
+        folded.totals.use_more(&facts.usage, 1);
+        for (index, excess) in folded.totals.excess.iter_mut().enumerate() {
+            let more = amount.raw()[index].saturating_sub(hold.amount.raw()[index]);
+            *excess += i128::from(more.max(0));
+        }
+        Ok(())
     }
 
     fn correct(&mut self, id: HoldId, by: Amount, usage: Option<Usage>) -> Result<(), String> {
