@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 pub mod arrows;
 pub mod format;
+pub mod mutants;
 pub mod tidy;
 
 /// What a check found: nothing, or one line of text for each thing to mend.

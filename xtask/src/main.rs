@@ -7,7 +7,8 @@ usage: cargo run -p xtask -- COMMAND
 
   tidy    check the house style of every file
   arrows  check which of our crates depends on which
-  fmt     check that rustfmt would change nothing";
+  fmt     check that rustfmt would change nothing
+  mutants [NAME]  plant mistakes that cost money; each must be noticed by its test";
 
 fn main() -> ExitCode {
     let root = xtask::root();
@@ -16,6 +17,9 @@ fn main() -> ExitCode {
         Some("tidy") => xtask::tidy::check(&root),
         Some("arrows") => xtask::arrows::check(&root),
         Some("fmt") => xtask::format::check(&root),
+        Some("mutants") => {
+            xtask::mutants::check(&root, std::env::args().nth(2).as_deref())
+        }
         _ => Err(vec![USAGE.to_owned()]),
     };
     match outcome {

@@ -127,8 +127,6 @@ struct Supervisor {
     why: Why,
     interrupts: u32,
     forced: bool,
-    /// A SIGTSTP that this process sent to its own group is on its way back.
-    own_stop_pending: bool,
 }
 
 /// Starts the child in a process group of its own and supervises it to its end.
@@ -158,7 +156,6 @@ pub async fn supervise(
         why: Why::Completed,
         interrupts: 0,
         forced: false,
-        own_stop_pending: false,
     };
     let status = supervisor.until_over().await?;
     let strays = supervisor.family.end_strays().await;
@@ -247,7 +244,6 @@ impl Supervisor {
                 }
             }
             Signal::SIGTERM | Signal::SIGHUP => self.ask_to_end(Why::Interrupted(signal), signal),
-            Signal::SIGTSTP if self.own_stop_pending => self.own_stop_pending = false,
             Signal::SIGCONT => {
                 self.terminal.hand_over_again();
                 self.family.signal(signal);
@@ -308,10 +304,10 @@ impl Supervisor {
     }
 
     /// Stops with the child, as the shell above expects of a job. What follows is in
-    /// [`Supervisor::on_signal`] when the shell sends SIGCONT.
+    /// [`Supervisor::on_signal`] when the shell sends SIGCONT. The SIGTSTP that goes to our own
+    /// group comes back here and is forwarded to the stopped child; the SIGCONT voids it.
     fn stop_this_process(&mut self) {
         self.terminal.take_back();
-        self.own_stop_pending = true;
         processes::stop_own_group();
     }
 }

@@ -29,7 +29,7 @@ use self::forward::{ForwardError, forward, is_encoded, is_event_stream};
 use self::identify::Identity;
 use self::meter::{MeteredBody, Whole, read_whole};
 use self::read::ReadError;
-use self::settle::Call;
+use self::settle::{Call, TimeUp};
 use crate::body::AnswerBody;
 use crate::policy::OnDisconnect;
 use crate::refusal::{BudgetHeaders, Refusal, RefusalKind};
@@ -206,15 +206,12 @@ impl Outgoing {
             path,
             body,
             strip_usage,
-            call,
+            mut call,
         } = self;
         let sent = forward(&state, &upstream, &head.method, &path, &head.headers, body);
-        let sent = match tokio::time::timeout(call.time_left(), sent).await {
+        let sent = match call.within(sent).await {
             Ok(sent) => sent,
-            Err(_) => {
-                call.settle(&meter::unread(), Outcome::TimedOut).await;
-                return Err(Refusal::new(RefusalKind::UpstreamTimeout));
-            }
+            Err(why) => return Err(time_up(call, why).await),
         };
         let answer = match sent {
             Ok(answer) => answer,
@@ -247,9 +244,13 @@ impl Outgoing {
 async fn answer_whole(
     parts: response::Parts,
     incoming: Incoming,
-    call: Call,
+    mut call: Call,
 ) -> Result<Answer, Refusal> {
-    match read_whole(incoming, call.time_left()).await {
+    let whole = match call.within(read_whole(incoming)).await {
+        Ok(whole) => whole,
+        Err(why) => return Err(time_up(call, why).await),
+    };
+    match whole {
         Whole::Read(body) => {
             if !parts.status.is_success() {
                 call.fail().await;
@@ -266,15 +267,22 @@ async fn answer_whole(
             Err(Refusal::new(RefusalKind::UpstreamUnreachable)
                 .with_detail("the answer is too large to be metered"))
         }
-        Whole::Broken(outcome) => {
-            call.settle(&meter::unread(), outcome).await;
-            let kind = match outcome {
-                Outcome::TimedOut => RefusalKind::UpstreamTimeout,
-                _ => RefusalKind::UpstreamUnreachable,
-            };
-            Err(Refusal::new(kind).with_detail("the answer broke off"))
+        Whole::Broken => {
+            call.settle(&meter::unread(), Outcome::Broken).await;
+            Err(Refusal::new(RefusalKind::UpstreamUnreachable)
+                .with_detail("the answer broke off"))
         }
     }
+}
+
+/// Ends a call whose answer did not come in its time, and says whose limit that was.
+async fn time_up(call: Call, why: TimeUp) -> Refusal {
+    let refusal = match why {
+        TimeUp::CallTime => Refusal::new(RefusalKind::UpstreamTimeout),
+        TimeUp::Budget(error) => authorize::refusal(&error, |path| call.asked().within_root(path)),
+    };
+    call.settle(&meter::unread(), Outcome::TimedOut).await;
+    refusal.with_detail("the call was cut")
 }
 
 fn upstream_of(state: &State, provider: Provider) -> Result<&Upstream, Refusal> {

@@ -1,4 +1,5 @@
-//! Serves a rehearsal and prints its URL: `cargo run -p fisc-rehearsal --example serve -- [faults]`.
+//! Serves a rehearsal and prints its URL; the first argument may name faults (`cut=0.1`).
+//!
 //! With `--team URL [ANTHROPIC_URL]` it plays the demo's team against a server instead.
 
 use std::env;

@@ -93,11 +93,14 @@ fn a_child_that_stops_itself_stops_the_job_and_goes_on_with_it() {
         "bash",
         script,
         Plan {
-            script: "echo one; kill -TSTP $$; echo two; read line; echo \"got $line\"; exit 3",
+            script: "echo one; kill -TSTP $$
+                     set -- $(cut -d' ' -f5,8 /proc/$$/stat); [ $1 = $2 ] && echo in front
+                     read line; echo \"got $line\"; exit 3",
             ..Plan::default()
         },
     );
     session.shows("stopped=147");
+    session.shows("in front");
     session.press("hello\n");
     session.shows("got hello");
     session.shows("done=3");

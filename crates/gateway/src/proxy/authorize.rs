@@ -219,13 +219,7 @@ fn refuse(
     facts: &RequestFacts<'_>,
     error: &Error,
 ) -> Refusal {
-    let refusal = match error {
-        Error::Refused { path, refusal } => {
-            let own = within(path, &identity.root);
-            Refusal::of_tree(refusal, own.then(|| path.clone()))
-        }
-        other => Refusal::new(RefusalKind::StoreUnavailable).with_detail(other.to_string()),
-    };
+    let refusal = refusal(error, |path| within(path, &identity.root));
     state
         .fisc
         .count_refusal(budget.id(), operation, &facts.model, refusal.code());
@@ -239,6 +233,17 @@ fn refuse(
         });
     }
     refusal
+}
+
+/// Makes the answer to a hold or an extension that was not granted; `own` says which budgets the
+/// caller may hear of.
+pub(crate) fn refusal(error: &Error, own: impl Fn(&str) -> bool) -> Refusal {
+    match error {
+        Error::Refused { path, refusal } => {
+            Refusal::of_tree(refusal, own(path).then(|| path.clone()))
+        }
+        other => Refusal::new(RefusalKind::StoreUnavailable).with_detail(other.to_string()),
+    }
 }
 
 fn tags(identity: &Identity) -> Vec<(Arc<str>, Arc<str>)> {

@@ -108,8 +108,12 @@ impl MeteredBody {
 
     fn poll_relay(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.limit.as_mut().poll(cx).is_ready() {
-            let call = self.call.take().expect("an unsettled stream has its call");
-            self.step = Step::Extend(Outcome::TimedOut, Box::pin(call.extend_time()));
+            let mut call = self.call.take().expect("an unsettled stream has its call");
+            let extension = async move {
+                let granted = call.extend_time().await.is_ok();
+                (call, granted)
+            };
+            self.step = Step::Extend(Outcome::TimedOut, Box::pin(extension));
             return Poll::Ready(());
         }
         match ready!(self.poll_upstream(cx)) {
@@ -325,23 +329,17 @@ pub(crate) enum Whole {
     Read(Bytes),
     /// Too large to keep.
     TooLarge,
-    /// It broke off, or its time was over.
-    Broken(Outcome),
+    /// It broke off.
+    Broken,
 }
 
-/// Reads an answer that is not a stream, for at most `limit`.
-pub(crate) async fn read_whole(mut upstream: Incoming, limit: Duration) -> Whole {
+/// Reads an answer that is not a stream.
+pub(crate) async fn read_whole(mut upstream: Incoming) -> Whole {
     let mut all = BytesMut::new();
-    let limit = tokio::time::sleep(limit);
-    tokio::pin!(limit);
     loop {
-        let next = tokio::select! {
-            next = upstream.frame() => next,
-            () = &mut limit => return Whole::Broken(Outcome::TimedOut),
-        };
-        match next {
+        match upstream.frame().await {
             None => return Whole::Read(all.freeze()),
-            Some(Err(_)) => return Whole::Broken(Outcome::Broken),
+            Some(Err(_)) => return Whole::Broken,
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else {
                     continue;

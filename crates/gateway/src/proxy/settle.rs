@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fisc::{CallLabel, Charge, Facts, Hold, Outcome};
+use fisc::{CallLabel, Charge, Error, Facts, Hold, Outcome};
 use fisc_core::{Amount, BudgetId, Money, TimeUs, TokenClass, Tokens, Usage};
 use fisc_llm::{Progress, Reported, Wire};
 
@@ -38,6 +38,12 @@ const EXTENSION_TOKENS: u64 = 256;
 /// How much active time a call that runs on is granted at a time.
 const EXTENSION_TIME: TimeUs = TimeUs(1_000_000);
 
+/// Less time than this is not worth an entry in the ledger.
+const EXTENSION_TIME_MIN: TimeUs = TimeUs(10_000);
+
+/// A call with less time than this left does not ask for more before that is over.
+const ASK_AGAIN_MIN: Duration = Duration::from_millis(2);
+
 /// How the wires say that an answer ended at its cap.
 const CUT_REASONS: [&str; 2] = ["length", "max_tokens"];
 
@@ -55,6 +61,14 @@ pub(crate) struct Call {
     put_out: Progress,
     /// How much of it was counted as spent.
     metered_bytes: u64,
+}
+
+/// Why a call may not run on.
+pub(crate) enum TimeUp {
+    /// It took as long as any call may.
+    CallTime,
+    /// No more time could be held.
+    Budget(Error),
 }
 
 // === impl Call ===
@@ -157,31 +171,56 @@ impl Call {
 
     /// Tries to hold more active time for a call that runs longer than was held, up to the time
     /// that any call may take.
-    pub(crate) async fn extend_time(mut self) -> (Call, bool) {
+    pub(crate) async fn extend_time(&mut self) -> Result<(), TimeUp> {
         let held = self.hold.amount().time().0;
         let most = i64::try_from(self.state.policy.call_time.as_micros()).unwrap_or(i64::MAX);
         let slice = EXTENSION_TIME.0.min(most.saturating_sub(held));
-        let over = self
-            .asked
-            .deadline
-            .is_some_and(|deadline| self.state.fisc.now() >= deadline);
-        if slice <= 0 || over {
-            return (self, false);
+        if slice <= 0 {
+            return Err(TimeUp::CallTime);
         }
-        let cost = self
-            .asked
-            .pricing
-            .charge(&Usage::default(), None, TimeUs(held + slice));
-        let paid = self
-            .asked
-            .pricing
-            .charge(&Usage::default(), None, TimeUs(held));
-        let cost = cost.zip(paid).map_or(Money::ZERO, |(after, before)| {
+        let Err(refused) = self.extend_time_by(TimeUs(slice)).await else {
+            return Ok(());
+        };
+        let free = self.state.fisc.standing(self.budget()).map(|standing| {
+            let room = standing.room;
+            let per_call = room.per_call.time().0.saturating_sub(held);
+            room.now.time().0.min(per_call)
+        });
+        match free {
+            Some(free) if (EXTENSION_TIME_MIN.0..slice).contains(&free) => {
+                self.extend_time_by(TimeUs(free)).await
+            }
+            _ => Err(refused),
+        }
+    }
+
+    async fn extend_time_by(&mut self, by: TimeUs) -> Result<(), TimeUp> {
+        let held = self.hold.amount().time().0;
+        let charge = |time| self.asked.pricing.charge(&Usage::default(), None, time);
+        let (before, after) = (charge(TimeUs(held)), charge(TimeUs(held + by.0)));
+        let cost = after.zip(before).map_or(Money::ZERO, |(after, before)| {
             Money::from_nanos(after.nanos().saturating_sub(before.nanos()))
         });
-        let by = Amount::new(Tokens(0), cost, TimeUs(slice));
-        let granted = self.hold.extend(by).await.is_ok();
-        (self, granted)
+        let by = Amount::new(Tokens(0), cost, by);
+        self.hold.extend(by).await.map_err(TimeUp::Budget)
+    }
+
+    /// Runs what the call waits for until its time is up. More time is asked for before what is
+    /// held is over, so that there is time to ask again when others hold all of it.
+    pub(crate) async fn within<T>(&mut self, work: impl Future<Output = T>) -> Result<T, TimeUp> {
+        tokio::pin!(work);
+        loop {
+            let left = self.time_left();
+            let pause = if left > ASK_AGAIN_MIN { left / 5 * 4 } else { left };
+            if let Ok(done) = tokio::time::timeout(pause, &mut work).await {
+                return Ok(done);
+            }
+            if let Err(why) = self.extend_time().await
+                && self.time_left().is_zero()
+            {
+                return Err(why);
+            }
+        }
     }
 
     /// Charges what the call did cost and learns from it. Applied when this returns; the

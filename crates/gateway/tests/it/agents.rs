@@ -17,6 +17,8 @@ const SYSTEM: &str = "You are one of several agents that prepare a report togeth
 /// What the agent says in its own history; the real answer would do as well.
 const SAID: &str = "The three sources agree on the trend but not on the size of it. The second \
     one is the oldest and leaves out the last quarter, which explains most of the difference.";
+/// What the SDKs send along.
+const HEADERS: [(&str, &str); 1] = [("anthropic-version", "2023-06-01")];
 /// SDKs retry at most so often.
 const RETRIES_MAX: u32 = 2;
 
@@ -71,7 +73,7 @@ impl Agent {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let answer = client.post_json(&self.path, &[], body.clone()).await;
+            let answer = client.post_json(&self.path, &HEADERS, body.clone()).await;
             let answer = answer.expect("the gateway answers");
             if attempts > RETRIES_MAX || !is_retried(&answer) {
                 return Called { answer, attempts };

@@ -3,3 +3,5 @@
 mod agents;
 mod hard_cap;
 mod harness;
+mod disconnects;
+mod raw;

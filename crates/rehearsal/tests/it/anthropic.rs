@@ -231,14 +231,12 @@ async fn a_tool_is_used_when_it_must_be() {
 async fn marked_prefixes_are_written_then_read() {
     let stage = Stage::new();
     let long = "A rather long system prompt. ".repeat(500);
+    let mark =
+        |text: &str, control| json!({ "type": "text", "text": text, "cache_control": control });
     let call = |question: &str| {
-        message(
-            question,
-            json!({ "system": [
-            { "type": "text", "text": long, "cache_control": { "type": "ephemeral", "ttl": "1h" } },
-            { "type": "text", "text": format!("{long}!"), "cache_control": { "type": "ephemeral" } },
-        ] }),
-        )
+        let hour = mark(&long, json!({ "type": "ephemeral", "ttl": "1h" }));
+        let five_minutes = mark(&format!("{long}!"), json!({ "type": "ephemeral" }));
+        message(question, json!({ "system": [hour, five_minutes] }))
     };
     let first = stage.post("/v1/messages", &call("One?")).await.json()["usage"].clone();
     let split = first["cache_creation"].clone();

@@ -1,0 +1,172 @@
+//! Planted mutants: mistakes that would cost money, each with the test that must notice it.
+//!
+//! Each is planted in a copy of the tree and the named test is run there: a mutant that survives
+//! is a complaint, and so is one whose place is gone (the code moved on: plant it anew). The copy
+//! shares the build folder, so only our own crates are built again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Outcome;
+
+/// A mistake and the test that must notice it.
+struct Mutant {
+    name: &'static str,
+    file: &'static str,
+    /// What stands there, exactly once.
+    right: &'static str,
+    wrong: &'static str,
+    package: &'static str,
+    test: &'static str,
+}
+
+const MUTANTS: [Mutant; 8] = [
+    Mutant {
+        name: "settle without compare-and-set",
+        file: "crates/core/src/tree/settle.rs",
+        right: "        self.holds.remove(&id);\n",
+        wrong: "",
+        package: "fisc-core",
+        test: "scenarios::holds_end_once",
+    },
+    Mutant {
+        name: "Anthropic usage summed",
+        file: "crates/llm/src/report/usage.rs",
+        right: "self.output = later.output.or(self.output);",
+        wrong: "self.output = later.output.map_or(self.output, |more| {\n            \
+                Some(more + self.output.unwrap_or(0))\n        });",
+        package: "fisc-llm",
+        test: "anthropic_usage_is_cumulative_never_summed",
+    },
+    Mutant {
+        name: "hold not undone when an ancestor refuses",
+        file: "crates/core/src/tree/admit.rs",
+        right: "            next = node.parent;\n        }\n        None\n",
+        wrong: "            next = None;\n        }\n        None\n",
+        package: "fisc-core",
+        test: "scenarios::admission",
+    },
+    Mutant {
+        name: "missing drop guard of a hold",
+        file: "crates/fisc/src/hold.rs",
+        right: "        if self.ended {\n            return;\n",
+        wrong: "        if self.ended || !self.ended {\n            return;\n",
+        package: "fisc",
+        test: "ends::a_hold_dropped_after_it_began_is_charged_what_it_held",
+    },
+    Mutant {
+        name: "missing drop guard of a stream",
+        file: "crates/gateway/src/proxy/meter.rs",
+        right: "                tokio::spawn(drain(upstream, meter, call));\n",
+        wrong: "                std::mem::forget((upstream, meter, call));\n",
+        package: "fisc-gateway",
+        test: "disconnects",
+    },
+    Mutant {
+        name: "wrapping add",
+        file: "crates/core/src/amount.rs",
+        right: "self.combine(other, i64::checked_add)",
+        wrong: "self.combine(other, |a, b| Some(a.wrapping_add(b)))",
+        package: "fisc-core",
+        test: "scenarios::out_of_range",
+    },
+    Mutant {
+        name: "volatile hold",
+        file: "crates/fisc/src/engine.rs",
+        right: "        let call = call.clone();\n        Ok(Ok(self.append(",
+        wrong: "        if amount.is_non_negative() {\n            return Ok(Ok(None));\n        }\n        \
+                let call = call.clone();\n        Ok(Ok(self.append(",
+        package: "fisc",
+        test: "recovery::an_open_hold_is_charged_in_doubt_and_can_be_resolved",
+    },
+    Mutant {
+        name: "cached input held as if the cache were certain",
+        file: "crates/llm/src/prices/model_price.rs",
+        right: "            TokenClass::UncachedInput\n            | TokenClass::CacheRead\n",
+        wrong: "            TokenClass::UncachedInput => false,\n            TokenClass::CacheRead\n",
+        package: "fisc-llm",
+        test: "hold_assumes_no_cache_hit",
+    },
+];
+
+/// Plants every mutant in turn, or only those whose name holds `only`.
+pub fn check(root: &Path, only: Option<&str>) -> Outcome {
+    let mut complaints = Vec::new();
+    let chosen = MUTANTS.iter().filter(|mutant| only.is_none_or(|part| mutant.name.contains(part)));
+    for mutant in chosen {
+        match mutant.is_killed(root) {
+            Ok(true) => println!("killed: {} (by {})", mutant.name, mutant.test),
+            Ok(false) => complaints.push(format!("survived: {} ({})", mutant.name, mutant.test)),
+            Err(why) => complaints.push(format!("{}: {why}", mutant.name)),
+        }
+    }
+    crate::outcome(complaints)
+}
+
+// === impl Mutant ===
+
+impl Mutant {
+    fn is_killed(&self, root: &Path) -> Result<bool, String> {
+        let copy = copy(root)?;
+        if !self.test_passes(root, &copy)? {
+            return Err(format!("{} fails without the mutant", self.test));
+        }
+        self.plant(&copy)?;
+        Ok(!self.test_passes(root, &copy)?)
+    }
+
+    fn plant(&self, copy: &Path) -> Result<(), String> {
+        let file = copy.join(self.file);
+        let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+        let found = text.matches(self.right).count();
+        if found != 1 {
+            return Err(format!("its place is {found} times in {}", self.file));
+        }
+        let mutated = text.replace(self.right, self.wrong);
+        fs::write(&file, mutated).map_err(|error| error.to_string())
+    }
+
+    /// Runs the test; a copy that does not build is an error, not a kill.
+    fn test_passes(&self, root: &Path, copy: &Path) -> Result<bool, String> {
+        let test = |arguments: &[&str]| {
+            let mut command: Command = crate::cargo();
+            command
+                .current_dir(copy)
+                .env("CARGO_TARGET_DIR", root.join("target"))
+                .args(["test", "--quiet", "--package", self.package])
+                .args(arguments);
+            command.output().map_err(|error| error.to_string())
+        };
+        let built = test(&["--no-run"])?;
+        if !built.status.success() {
+            return Err(format!("it does not build:\n{}", String::from_utf8_lossy(&built.stderr)));
+        }
+        let ran = test(&[self.test])?;
+        let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+        if ran.status.success() && !text.contains(" passed") {
+            return Err(format!("no test is named {}", self.test));
+        }
+        Ok(ran.status.success())
+    }
+}
+
+/// Copies what git knows of into the build folder, anew each time.
+fn copy(root: &Path) -> Result<PathBuf, String> {
+    let copy = root.join("target/mutants");
+    let _ = fs::remove_dir_all(&copy);
+    let listed = Command::new("git")
+        .current_dir(root)
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+        .output()
+        .map_err(|error| format!("git: {error}"))?;
+    for name in String::from_utf8_lossy(&listed.stdout).split_terminator('\0') {
+        let (from, to) = (root.join(name), copy.join(name));
+        let folder = to.parent().ok_or("a file without a folder")?;
+        fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        if from.is_file() {
+            fs::copy(&from, &to).map_err(|error| format!("{name}: {error}"))?;
+        }
+    }
+    Ok(copy)
+}
