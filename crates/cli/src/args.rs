@@ -145,12 +145,8 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "auto", help_heading = "Output")]
     pub status: StatusArg,
     /// The program and its arguments
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
+    // No hyphen values: what looks like an option before the program is a mistyped one.
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 

@@ -22,7 +22,7 @@ struct Checked {
 }
 
 /// Checks a budget and returns the exit code of its level.
-pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
+pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let ledger = Home::find()?.ledger(&args.ledger)?;
     let tree = report::tree(&Reader::open(&ledger)?)?;
     let found = match &args.path {

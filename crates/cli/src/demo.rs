@@ -28,7 +28,7 @@ const BUDGET: [&str; 11] = [
 ];
 
 /// Runs the demo, or is its team.
-pub async fn run(args: &DemoArgs) -> Result<u8, Failure> {
+pub(crate) async fn run(args: &DemoArgs) -> Result<u8, Failure> {
     if args.team {
         return be_the_team().await;
     }

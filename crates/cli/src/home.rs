@@ -17,34 +17,34 @@ const ID_LENGTH: usize = 8;
 
 /// The user's runs.
 #[derive(Debug, Clone)]
-pub struct Home {
+pub(crate) struct Home {
     root: PathBuf,
 }
 
 /// One line of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Past {
+pub(crate) struct Past {
     /// The run's id.
-    pub run: String,
+    pub(crate) run: String,
     /// When it ended, in seconds since 1970.
-    pub ended_s: i64,
+    pub(crate) ended_s: i64,
     /// The command, without arguments: they may hold secrets.
-    pub command: String,
+    pub(crate) command: String,
     /// How it ended.
-    pub outcome: String,
+    pub(crate) outcome: String,
     /// What it spent, in nano-dollars.
-    pub cost_nanousd: i64,
+    pub(crate) cost_nanousd: i64,
     /// The tokens it used.
-    pub tokens: i64,
+    pub(crate) tokens: i64,
     /// How long it took, in milliseconds.
-    pub elapsed_ms: i64,
+    pub(crate) elapsed_ms: i64,
 }
 
 // === impl Home ===
 
 impl Home {
     /// Finds the user's data directory.
-    pub fn find() -> Result<Home, Failure> {
+    pub(crate) fn find() -> Result<Home, Failure> {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let root = match (set("XDG_DATA_HOME"), set("HOME")) {
             (Some(data), _) => PathBuf::from(data).join("fisc"),
@@ -58,7 +58,7 @@ impl Home {
     }
 
     /// Makes the directory of a new run and returns its id and its ledger file.
-    pub fn new_run(&self) -> Result<(String, PathBuf), Failure> {
+    pub(crate) fn new_run(&self) -> Result<(String, PathBuf), Failure> {
         let id = new_id()?;
         let directory = self.root.join("runs").join(&id);
         make_private(&directory).map_err(|error| {
@@ -70,7 +70,7 @@ impl Home {
     }
 
     /// Finds the ledger that a command is about.
-    pub fn ledger(&self, which: &LedgerArgs) -> Result<PathBuf, Failure> {
+    pub(crate) fn ledger(&self, which: &LedgerArgs) -> Result<PathBuf, Failure> {
         match (&which.db, &which.run) {
             (Some(path), _) => existing(path.clone()),
             (None, Some(run)) => self.ledger_of(run),
@@ -79,7 +79,7 @@ impl Home {
     }
 
     /// Finds the ledger of a run by its id, or its id's unique beginning.
-    pub fn ledger_of(&self, run: &str) -> Result<PathBuf, Failure> {
+    pub(crate) fn ledger_of(&self, run: &str) -> Result<PathBuf, Failure> {
         let known = self.runs();
         let found: Vec<&String> = known.iter().filter(|id| id.starts_with(run)).collect();
         match found[..] {
@@ -97,7 +97,7 @@ impl Home {
     }
 
     /// Adds a line to the history.
-    pub fn remember(&self, past: &Past) -> io::Result<()> {
+    pub(crate) fn remember(&self, past: &Past) -> io::Result<()> {
         make_private(&self.root)?;
         let mut line = serde_json::to_string(past)?;
         line.push('\n');

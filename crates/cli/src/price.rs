@@ -10,7 +10,7 @@ use crate::args::{PriceArgs, PriceCommand};
 use crate::failure::Failure;
 
 /// Shows a price, or checks a price file.
-pub fn run(args: &PriceArgs) -> Result<u8, Failure> {
+pub(crate) fn run(args: &PriceArgs) -> Result<u8, Failure> {
     match &args.command {
         PriceCommand::Show {
             model,

@@ -6,7 +6,7 @@ use crate::args::RehearseArgs;
 use crate::failure::Failure;
 
 /// Serves the scripted provider until it is told to end.
-pub async fn run(args: &RehearseArgs) -> Result<u8, Failure> {
+pub(crate) async fn run(args: &RehearseArgs) -> Result<u8, Failure> {
     let settings = Settings {
         listen: args.listen,
         seed: args.seed,

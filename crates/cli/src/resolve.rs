@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::home::Home;
 
 /// Lists holds in doubt, or ends one.
-pub async fn run(args: &ResolveArgs) -> Result<u8, Failure> {
+pub(crate) async fn run(args: &ResolveArgs) -> Result<u8, Failure> {
     let ledger = Home::find()?.ledger(&args.ledger)?;
     let counting = counting(&Reader::open(&ledger)?)?;
     let Some(hold) = &args.hold else {

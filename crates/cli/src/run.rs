@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use self::plan::{Plan, ROOT};
 use self::watch::Watch;
 use crate::args::{KeysArg, RunArgs};
-use crate::exit::{self, Conclusion, Facts};
+use crate::exit::{self, Conclusion, Facts, Outcome};
 use crate::failure::Failure;
 use crate::home::{Home, Past};
 use crate::report::{self, Ended, LimitingRow, Names};
@@ -38,7 +38,7 @@ struct Run {
 }
 
 /// Runs a program under a budget and returns the exit code.
-pub async fn run(args: &RunArgs) -> Result<u8, Failure> {
+pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
     let plan = Plan::resolve(args)?;
     let home = Home::find()?;
     let (id, ledger) = home.new_run()?;
@@ -52,23 +52,31 @@ pub async fn run(args: &RunArgs) -> Result<u8, Failure> {
         plan,
         started,
     };
-    run.allocate().await?;
-    let rehearsal = start_rehearsal(args)?;
-    let listener = bind(args.port).await?;
-    let secret = Secret::generate().map_err(|error| Failure::internal(error.to_string()))?;
-    let wiring = run.wire(args, &listener, &secret, rehearsal.as_ref())?;
-    let gateway = run.start_gateway(args, listener, &secret, &wiring)?;
-    let watch = Watch::start(args, run.fisc.clone(), Arc::clone(&gateway), &run.id);
-    let conclusion = run.supervise(args, wiring, watch, gateway).await;
-    if let Some(rehearsal) = rehearsal {
-        rehearsal.shutdown().await;
+    let done = run.carry_out(args).await;
+    if let Err(failure) = &done {
+        run.keep_end(Outcome::Failed, failure.code(), None);
     }
-    conclusion
+    done
 }
 
 // === impl Run ===
 
 impl Run {
+    async fn carry_out(&self, args: &RunArgs) -> Result<u8, Failure> {
+        self.allocate().await?;
+        let rehearsal = start_rehearsal(args)?;
+        let listener = bind(args.port).await?;
+        let secret = Secret::generate().map_err(|error| Failure::internal(error.to_string()))?;
+        let wiring = self.wire(args, &listener, &secret, rehearsal.as_ref())?;
+        let gateway = self.start_gateway(args, listener, &secret, &wiring)?;
+        let watch = Watch::start(args, self.fisc.clone(), Arc::clone(&gateway), &self.id);
+        let concluded = self.supervise(args, wiring, watch, gateway).await;
+        if let Some(rehearsal) = rehearsal {
+            rehearsal.shutdown().await;
+        }
+        concluded
+    }
+
     async fn allocate(&self) -> Result<(), Failure> {
         self.fisc.allocate(ROOT, self.plan.root).await?;
         for (path, terms) in &self.plan.budgets {
@@ -123,7 +131,7 @@ impl Run {
             gateway: format!("http://{addr}"),
             run_secret: secret.clone(),
             run_key: generate()?,
-            agent: args.agent.clone(),
+            agent: self.plan.agent.clone(),
             run_id: self.id.clone(),
             token: generate()?,
             keys: match args.keys {
@@ -193,11 +201,7 @@ impl Run {
         }
         let ending = match ended {
             Ok(ending) => ending,
-            Err(error) => {
-                let name = command.to_string_lossy();
-                let failure = Failure::internal(format!("cannot run {name}: {error}"));
-                return Err(failure.with_code(exit::start_failure(&error)));
-            }
+            Err(error) => return Err(cannot_start(command, &error)),
         };
         let limiting = limiting.map(|limiting| LimitingRow {
             budget: limiting.budget,
@@ -223,14 +227,7 @@ impl Run {
         conclusion: Conclusion,
         limiting: Option<LimitingRow>,
     ) -> Result<(), Failure> {
-        let now = self.fisc.now();
-        self.keep(Names::OUTCOME, conclusion.outcome.name());
-        self.keep(Names::EXIT_CODE, &conclusion.code.to_string());
-        self.keep(Names::ENDED, &now.0.to_string());
-        if let Some(limiting) = &limiting {
-            self.keep(Names::LIMITING_BUDGET, &limiting.budget);
-            self.keep(Names::LIMITING_RESOURCE, &limiting.resource);
-        }
+        let now = self.keep_end(conclusion.outcome, conclusion.code, limiting.as_ref());
         let spent = self
             .fisc
             .root()
@@ -280,6 +277,19 @@ impl Run {
         Some(std::time::Duration::from_micros(left.max(0).unsigned_abs()))
     }
 
+    /// Keeps in the ledger how the run ended, and returns when.
+    fn keep_end(&self, outcome: Outcome, code: u8, limiting: Option<&LimitingRow>) -> Timestamp {
+        let now = self.fisc.now();
+        self.keep(Names::OUTCOME, outcome.name());
+        self.keep(Names::EXIT_CODE, &code.to_string());
+        self.keep(Names::ENDED, &now.0.to_string());
+        if let Some(limiting) = limiting {
+            self.keep(Names::LIMITING_BUDGET, &limiting.budget);
+            self.keep(Names::LIMITING_RESOURCE, &limiting.resource);
+        }
+        now
+    }
+
     fn keep(&self, key: &str, value: &str) {
         self.fisc
             .with_journal(|journal| drop(journal.set_meta(key, value)));
@@ -323,6 +333,19 @@ fn upstream(args: &RunArgs, wiring: &Wiring, to: &UpstreamChoice) -> Result<Upst
     Upstream::new(to.provider, &to.base, &credential).map_err(|error| {
         Failure::configuration(format!("the upstream of {}: {error}", to.provider.name()))
     })
+}
+
+fn cannot_start(command: &OsString, error: &std::io::Error) -> Failure {
+    let code = exit::start_failure(error);
+    let failure = Failure::internal(format!("cannot run {}: {error}", command.to_string_lossy()));
+    let failure = failure.with_code(code);
+    match code {
+        exit::NOT_FOUND => failure.hint("look for a typing error, or write the program's path"),
+        exit::NOT_EXECUTABLE => {
+            failure.hint("name what runs it: fisc run -- python my_agents.py, or chmod +x")
+        }
+        _ => failure,
+    }
 }
 
 fn conclude(ending: &Ending, limiting: Option<&LimitingRow>) -> Conclusion {

@@ -17,7 +17,7 @@ use crate::report::Names;
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Serves until it is told to end.
-pub async fn run(args: &ServeArgs) -> Result<u8, Failure> {
+pub(crate) async fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let environment = |name: &str| std::env::var(name).ok();
     let settings = config::load(&args.config, &environment);
     let mut settings = settings.map_err(|error| Failure::configuration(error.to_string()))?;

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::home::Home;
 
 /// Verifies a ledger.
-pub fn run(args: &VerifyArgs) -> Result<u8, Failure> {
+pub(crate) fn run(args: &VerifyArgs) -> Result<u8, Failure> {
     let ledger = Home::find()?.ledger(&LedgerArgs {
         db: args.db.clone(),
         run: None,

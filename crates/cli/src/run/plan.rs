@@ -24,6 +24,8 @@ const FINALIZE_RESERVE: Permille = Permille(50);
 
 /// What a run was told.
 pub(super) struct Plan {
+    /// The agent whose calls name none, its names joined by `.`.
+    pub(super) agent: String,
     /// The terms of the run's own budget.
     pub(super) root: Terms,
     /// The budgets below it, by their names from it down.
@@ -56,7 +58,7 @@ impl Plan {
         let budgets = specs
             .iter()
             .map(|spec| (spec.path.clone(), terms(&spec.limits, reserve)));
-        parse_path(&args.agent).map_err(|error| Failure::amount("--agent", &error))?;
+        let agent = named("--agent", parse_path(&args.agent))?;
         let upstreams = args.upstream.iter().map(|text| {
             parse_upstream(text)
                 .map_err(|error| Failure::usage(error.to_string()).hint(error.hint()))
@@ -67,6 +69,7 @@ impl Plan {
             })
         });
         let mut plan = Plan {
+            agent: agent.join("."),
             root: terms(&own, reserve),
             budgets: budgets.collect(),
             counting,
