@@ -1,14 +1,15 @@
-//! The project's own chores: the checks that rustc and clippy cannot make.
+//! The project's own chores: the checks that rustc and clippy cannot make, and the benchmark.
 //!
 //! Every check is a plain function from the workspace's root to a list of complaints, so that
-//! the same code runs inside `cargo test` (`tests/it`) and as `cargo run -p xtask -- NAME`.
-//! It builds nothing and changes nothing.
+//! the same code runs inside `cargo test` (`tests/it`) and as `cargo xtask NAME`. A check builds
+//! nothing and changes nothing.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 use std::path::{Path, PathBuf};
 
 pub mod arrows;
+pub mod bench;
 pub mod format;
 pub mod mutants;
 pub mod tidy;

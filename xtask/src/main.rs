@@ -3,23 +3,23 @@
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: cargo run -p xtask -- COMMAND
+usage: cargo xtask COMMAND
 
   tidy    check the house style of every file
   arrows  check which of our crates depends on which
   fmt     check that rustfmt would change nothing
-  mutants [NAME]  plant mistakes that cost money; each must be noticed by its test";
+  mutants [NAME]  plant mistakes that cost money; each must be noticed by its test
+  bench   measure the gateway beside nginx; wants a quiet machine";
 
 fn main() -> ExitCode {
     let root = xtask::root();
-    let command = std::env::args().nth(1);
-    let outcome = match command.as_deref() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match words.first().map(String::as_str) {
         Some("tidy") => xtask::tidy::check(&root),
         Some("arrows") => xtask::arrows::check(&root),
         Some("fmt") => xtask::format::check(&root),
-        Some("mutants") => {
-            xtask::mutants::check(&root, std::env::args().nth(2).as_deref())
-        }
+        Some("mutants") => xtask::mutants::check(&root, std::env::args().nth(2).as_deref()),
+        Some("bench") => xtask::bench::run(&root, &words[1..]),
         _ => Err(vec![USAGE.to_owned()]),
     };
     match outcome {

@@ -93,7 +93,9 @@ const MUTANTS: [Mutant; 8] = [
 /// Plants every mutant in turn, or only those whose name holds `only`.
 pub fn check(root: &Path, only: Option<&str>) -> Outcome {
     let mut complaints = Vec::new();
-    let chosen = MUTANTS.iter().filter(|mutant| only.is_none_or(|part| mutant.name.contains(part)));
+    let chosen = MUTANTS
+        .iter()
+        .filter(|mutant| only.is_none_or(|part| mutant.name.contains(part)));
     for mutant in chosen {
         match mutant.is_killed(root) {
             Ok(true) => println!("killed: {} (by {})", mutant.name, mutant.test),
@@ -140,7 +142,10 @@ impl Mutant {
         };
         let built = test(&["--no-run"])?;
         if !built.status.success() {
-            return Err(format!("it does not build:\n{}", String::from_utf8_lossy(&built.stderr)));
+            return Err(format!(
+                "it does not build:\n{}",
+                String::from_utf8_lossy(&built.stderr)
+            ));
         }
         let ran = test(&[self.test])?;
         let text = String::from_utf8_lossy(&ran.stdout).into_owned();
@@ -157,7 +162,13 @@ fn copy(root: &Path) -> Result<PathBuf, String> {
     let _ = fs::remove_dir_all(&copy);
     let listed = Command::new("git")
         .current_dir(root)
-        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+        .args([
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "-z",
+        ])
         .output()
         .map_err(|error| format!("git: {error}"))?;
     for name in String::from_utf8_lossy(&listed.stdout).split_terminator('\0') {

@@ -11,7 +11,7 @@ mod show;
 
 pub use budget::{BudgetSpec, Limit, LimitsSpec, parse_budget, parse_path};
 pub use parse::{parse_cost, parse_duration, parse_time, parse_tokens};
-pub use show::{show_cost, show_duration, show_tokens};
+pub use show::{show_cost, show_count, show_duration, show_tokens};
 
 /// A text that is not the amount it should be. Displays as two lines: what is wrong with which
 /// text, and how to mend it.

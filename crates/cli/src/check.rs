@@ -24,7 +24,7 @@ struct Checked {
 /// Checks a budget and returns the exit code of its level.
 pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let ledger = Home::find()?.ledger(&args.ledger)?;
-    let tree = report::tree(&Reader::open(&ledger)?)?;
+    let (tree, _) = report::tree(&Reader::open(&ledger)?)?;
     let found = match &args.path {
         Some(path) => tree.find(&path.replace('.', "/")),
         None => tree.root(),

@@ -78,12 +78,26 @@ impl fmt::Display for Failure {
 
 impl From<fisc::Error> for Failure {
     fn from(error: fisc::Error) -> Failure {
-        Failure::internal(error.to_string())
+        use fisc::Error::{Open, OtherCounting, UnreadableTerms};
+        match error {
+            Open(error) => error.into(),
+            OtherCounting { .. } | UnreadableTerms(_) => Failure::configuration(error.to_string()),
+            _ => Failure::internal(error.to_string()),
+        }
     }
 }
 
 impl From<fisc_ledger::Error> for Failure {
     fn from(error: fisc_ledger::Error) -> Failure {
-        Failure::internal(error.to_string())
+        use fisc_ledger::Error::{Locked, Missing, NetworkFilesystem, Newer, NotALedger};
+        match error {
+            // The owner named a file that cannot be used; nothing broke.
+            Locked { .. }
+            | Missing(_)
+            | NetworkFilesystem { .. }
+            | Newer { .. }
+            | NotALedger(_) => Failure::configuration(error.to_string()),
+            _ => Failure::internal(error.to_string()),
+        }
     }
 }

@@ -138,10 +138,8 @@ fn existing(path: PathBuf) -> Result<PathBuf, Failure> {
     if path.is_file() {
         return Ok(path);
     }
-    Err(Failure::usage(format!(
-        "there is no ledger {}",
-        path.display()
-    )))
+    let failure = Failure::usage(format!("there is no ledger {}", path.display()));
+    Err(failure.hint("leave it out for the last run's, or name the one that fisc serve keeps"))
 }
 
 /// Makes a directory that only its owner can look into: ledgers say what agents did.

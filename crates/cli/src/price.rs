@@ -43,7 +43,7 @@ fn read(path: &Path) -> Result<PriceBook, Failure> {
 fn show(book: &PriceBook, provider: Option<&str>, model: &str) -> Result<u8, Failure> {
     let Price::Known(price) = book.price(provider, model, SystemClock::default().now()) else {
         return Err(Failure::usage(format!("{model} has no known price"))
-            .hint("price it in a file of your own: see docs/guides/prices.md"));
+            .hint("look for a typing error, or give it a price of your own: --prices FILE"));
     };
     let source = match price.source() {
         Source::Builtin => "catalogue",

@@ -22,6 +22,9 @@ pub use self::text::write_text;
 /// Everything that a report says. Amounts are integers; costs also as a decimal of dollars.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// Whether it is about a run and not about a ledger that is served.
+    #[serde(skip)]
+    pub is_run: bool,
     /// The run's id, or the ledger's file.
     pub run: String,
     /// How the run ended; `None` while it runs, or where there is no run.
@@ -76,7 +79,7 @@ pub struct BudgetRow {
     pub active_time: ResourceRow,
     /// Its wall-clock time, where that is limited, in microseconds.
     pub time: Option<ResourceRow>,
-    /// Its worst level.
+    /// The worst level on its path, as `check` says it.
     pub level: &'static str,
 }
 

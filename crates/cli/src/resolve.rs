@@ -3,7 +3,7 @@
 use fisc::{Amount, Fisc, HoldId, InDoubt, Options, TokenCounting};
 use fisc_ledger::Reader;
 
-use crate::amounts::{parse_cost, show_cost, show_tokens};
+use crate::amounts::{parse_cost, show_cost, show_count, show_tokens};
 use crate::args::ResolveArgs;
 use crate::failure::Failure;
 use crate::home::Home;
@@ -73,10 +73,8 @@ fn list(reader: &Reader) -> Result<u8, Failure> {
         println!("no hold is in doubt");
     }
     if !open.is_empty() {
-        println!(
-            "{} holds are open: their calls run, or their process died",
-            open.len()
-        );
+        let open = show_count(open.len() as u64, "hold", "holds");
+        println!("{open} open: calls that run, or whose process died");
     }
     Ok(0)
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use fisc::{Fisc, Options};
-use fisc_gateway::config::{self, Settings};
+use fisc_gateway::config::{self, ConfigError, Settings};
 use fisc_gateway::{Gateway, Parts};
 use fisc_llm::PriceBook;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::amounts::show_count;
 use crate::args::ServeArgs;
 use crate::failure::Failure;
 use crate::report::Names;
@@ -20,17 +21,14 @@ const GRACE: Duration = Duration::from_secs(30);
 pub(crate) async fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let environment = |name: &str| std::env::var(name).ok();
     let settings = config::load(&args.config, &environment);
-    let mut settings = settings.map_err(|error| Failure::configuration(error.to_string()))?;
+    let mut settings = settings.map_err(|error| cannot_use(args, &error))?;
     if let Some(listen) = args.listen {
         settings.listen = listen;
     }
     let prices = price_book(&settings)?;
     if args.check_config {
-        println!(
-            "{} is fine: {} budgets",
-            args.config.display(),
-            settings.budgets.len()
-        );
+        let budgets = show_count(settings.budgets.len() as u64, "budget", "budgets");
+        println!("{} is fine: {budgets}", args.config.display());
         return Ok(0);
     }
     let fisc = open(&settings).await?;
@@ -42,6 +40,14 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<u8, Failure> {
     gateway.shutdown(GRACE).await;
     fisc.close().await?;
     Ok(0)
+}
+
+fn cannot_use(args: &ServeArgs, error: &ConfigError) -> Failure {
+    let failure = Failure::configuration(error.to_string());
+    if args.config.exists() {
+        return failure;
+    }
+    failure.hint("name the file with --config or FISC_CONFIG")
 }
 
 async fn start(settings: Settings, prices: PriceBook, fisc: Fisc) -> Result<Gateway, Failure> {
@@ -79,10 +85,11 @@ async fn open(settings: &Settings) -> Result<Fisc, Failure> {
             Ok(_) => {}
         }
     }
-    let doubts = fisc.in_doubt().len();
+    let doubts = fisc.in_doubt().len() as u64;
     if doubts > 0 {
         let ledger = settings.ledger.display();
-        eprintln!("fisc ▸ {doubts} holds are in doubt; see: fisc resolve --db {ledger}");
+        let doubts = show_count(doubts, "hold", "holds");
+        eprintln!("fisc ▸ {doubts} in doubt; see: fisc resolve --db {ledger}");
     }
     Ok(fisc)
 }

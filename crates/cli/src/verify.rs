@@ -1,5 +1,6 @@
 //! `fisc verify`: every entry of a ledger against its hash and its balances.
 
+use crate::amounts::show_count;
 use crate::args::{LedgerArgs, VerifyArgs};
 use crate::exit;
 use crate::failure::Failure;
@@ -17,10 +18,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<u8, Failure> {
             .with_code(exit::FISC_FAILED)
     })?;
     println!(
-        "{}: {} entries, chain and balances agree, {} holds open",
+        "{}: {}, chain and balances agree, {} open",
         ledger.display(),
-        verified.entries,
-        verified.open_holds,
+        show_count(verified.entries, "entry", "entries"),
+        show_count(verified.open_holds, "hold", "holds"),
     );
     Ok(0)
 }

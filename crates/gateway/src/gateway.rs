@@ -21,6 +21,12 @@ use crate::upstream::{Upstream, client};
 /// How often the levels of elapsed time are looked at.
 const TICK: Duration = Duration::from_millis(200);
 
+/// How often it is looked whether all holds have ended.
+const REST_CHECK: Duration = Duration::from_millis(5);
+
+/// How long calls may take to end once they are told to.
+const ENDING_MAX: Duration = Duration::from_secs(2);
+
 /// How long to pause between two tries to open a ledger anew.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
@@ -44,8 +50,11 @@ pub struct Parts {
 pub struct Gateway {
     state: Arc<State>,
     server: Server,
-    ticker: JoinHandle<()>,
+    ticker: Ticker,
 }
+
+/// Moves the levels of elapsed time.
+struct Ticker(JoinHandle<()>);
 
 /// How much passed through a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,7 +107,7 @@ impl Gateway {
         Ok(Gateway {
             state,
             server,
-            ticker,
+            ticker: Ticker(ticker),
         })
     }
 
@@ -128,23 +137,43 @@ impl Gateway {
         self.state.learned().accuracy()
     }
 
-    /// Stops accepting, lets running requests finish for `grace`, then ends them; waits until
-    /// every hold has ended or `grace` has passed again.
+    /// Stops accepting and lets running requests finish for `grace`; what runs then is ended in
+    /// the words of its wire and charged what was seen of it. Returns when every hold has ended.
     pub async fn shutdown(self, grace: Duration) {
         let Gateway {
             state,
-            server,
+            mut server,
             ticker,
         } = self;
-        server.shutdown(grace).await;
-        let drained = async {
-            while state.fisc.open_holds() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+        server.stop_accepting();
+        if !rests(&state, &mut server, grace).await {
+            state.stop();
+            if !rests(&state, &mut server, ENDING_MAX).await {
+                server.abort().await;
             }
-        };
-        if tokio::time::timeout(grace, drained).await.is_err() {
+        }
+        if !rests(&state, &mut server, ENDING_MAX).await {
             tracing::warn!(holds = state.fisc.open_holds(), "holds are left open");
         }
-        ticker.abort();
+        drop(ticker);
+    }
+}
+
+/// Waits until no connection and no hold is left, for at most `limit`; says whether it came so.
+async fn rests(state: &State, server: &mut Server, limit: Duration) -> bool {
+    let rest = async {
+        server.ended().await;
+        while state.fisc.open_holds() > 0 {
+            tokio::time::sleep(REST_CHECK).await;
+        }
+    };
+    tokio::time::timeout(limit, rest).await.is_ok()
+}
+
+// === impl Ticker ===
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

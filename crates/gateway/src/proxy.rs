@@ -190,9 +190,11 @@ impl Outgoing {
     /// a stream is metered by the drop of its body.
     async fn run(self, mut answer: oneshot::Sender<Result<Answer, Refusal>>) {
         let may_cancel = self.call.on_disconnect() == OnDisconnect::Cancel;
+        let stopped = self.state.stopped();
         let response = tokio::select! {
             response = self.make() => response,
             () = answer.closed(), if may_cancel => return,
+            () = stopped => Err(Refusal::new(RefusalKind::ShuttingDown)),
         };
         // A client that left drops its receiver, and with it the body, which settles itself.
         let _ = answer.send(response);
@@ -269,8 +271,7 @@ async fn answer_whole(
         }
         Whole::Broken => {
             call.settle(&meter::unread(), Outcome::Broken).await;
-            Err(Refusal::new(RefusalKind::UpstreamUnreachable)
-                .with_detail("the answer broke off"))
+            Err(Refusal::new(RefusalKind::UpstreamUnreachable).with_detail("the answer broke off"))
         }
     }
 }
@@ -348,9 +349,10 @@ impl From<ForwardError> for Refusal {
             ForwardError::BadUri => {
                 Refusal::new(RefusalKind::BadRequest).with_detail("the path cannot be in a URL")
             }
-            ForwardError::Unreachable(why) | ForwardError::Broken(why) => {
+            ForwardError::Unreachable(why) => {
                 Refusal::new(RefusalKind::UpstreamUnreachable).with_detail(why)
             }
+            ForwardError::Broken(why) => Refusal::new(RefusalKind::UpstreamBroken).with_detail(why),
         }
     }
 }

@@ -12,7 +12,7 @@ mod message;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fisc_core::{Resource, Shortfall};
+use fisc_core::{Limits, Resource, Shortfall};
 use hyper::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
 };
@@ -72,8 +72,12 @@ pub(crate) enum RefusalKind {
     SlowBody,
     /// The upstream could not be reached; nothing was sent to it.
     UpstreamUnreachable,
+    /// The upstream broke off before its answer was whole; what it may bill is charged.
+    UpstreamBroken,
     /// The upstream did not answer within the time of a call.
     UpstreamTimeout,
+    /// The gateway ends.
+    ShuttingDown,
 }
 
 /// Which budget refused, and the figures of it that the caller may see.
@@ -100,6 +104,8 @@ pub(crate) struct Figures {
     pub(crate) resource: Resource,
     /// Its limit.
     pub(crate) limit: i64,
+    /// What of the limit is kept for wrapping up.
+    pub(crate) kept: i64,
     /// What is spent.
     pub(crate) spent: i64,
     /// What calls in flight hold.
@@ -162,6 +168,22 @@ impl Refusal {
             },
         };
         Refusal::new(kind).with_budget(budget)
+    }
+
+    /// Shows a budget's whole limit, not only what ordinary calls may use of it.
+    #[must_use]
+    pub(crate) fn with_whole_limit(mut self, limits: &Limits) -> Refusal {
+        let of_one_call = self.kind == RefusalKind::RequestExceedsCallLimit;
+        if let Some(BudgetFacts::Own {
+            short: Some(short), ..
+        }) = &mut self.budget
+            && !of_one_call
+            && let Some(whole) = limits.get(short.resource)
+        {
+            short.kept = whole.saturating_sub(short.limit).max(0);
+            short.limit = short.limit.max(whole);
+        }
+        self
     }
 
     /// Says which budget refused.
@@ -301,6 +323,10 @@ impl RefusalKind {
                 "api_error",
                 Freely,
             ),
+            Kind::UpstreamBroken => {
+                row(502, "upstream_broken", "server_error", "api_error", Freely)
+            }
+            Kind::ShuttingDown => row(503, "shutting_down", "server_error", "api_error", store),
             Kind::UpstreamTimeout => row(
                 504,
                 "upstream_timeout",
@@ -327,6 +353,7 @@ impl From<&Shortfall> for Figures {
         Figures {
             resource,
             limit,
+            kept: 0,
             spent,
             held,
             needed,

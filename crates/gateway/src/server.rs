@@ -11,7 +11,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::proxy;
 use crate::state::State;
@@ -28,12 +28,16 @@ const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// How long to pause when the system has no more file descriptors for new connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// A listening gateway.
+/// What serves connections.
+type Builder = auto::Builder<TokioExecutor>;
+
+/// A listening gateway. Its connections end with it.
 #[derive(Debug)]
 pub(crate) struct Server {
     addr: SocketAddr,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    ended: bool,
 }
 
 // === impl Server ===
@@ -44,7 +48,12 @@ impl Server {
         let addr = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(accept(listener, state, stopped));
-        Ok(Server { addr, stop, task })
+        Ok(Server {
+            addr,
+            stop,
+            task,
+            ended: false,
+        })
     }
 
     /// Returns the address it listens on.
@@ -52,14 +61,30 @@ impl Server {
         self.addr
     }
 
-    /// Stops accepting, lets running requests finish for `grace`, then drops them (their holds
-    /// are settled by what was seen of them).
-    pub(crate) async fn shutdown(mut self, grace: Duration) {
-        let _ = self.stop.send(true);
-        if tokio::time::timeout(grace, &mut self.task).await.is_err() {
-            self.task.abort();
-            let _ = self.task.await;
+    /// Stops accepting; connections end with the request that they serve.
+    pub(crate) fn stop_accepting(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until all connections have ended, once no more are accepted.
+    pub(crate) async fn ended(&mut self) {
+        if !self.ended {
+            // Whether it panicked or was aborted: no connection is left.
+            let _ = (&mut self.task).await;
+            self.ended = true;
         }
+    }
+
+    /// Drops all connections with the requests that they serve.
+    pub(crate) async fn abort(&mut self) {
+        self.task.abort();
+        self.ended().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -74,13 +99,17 @@ async fn accept(listener: TcpListener, state: Arc<State>, mut stopped: watch::Re
         .pipeline_flush(true);
     let builder = Arc::new(builder.http1_only());
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
             _ = stopped.changed() => break,
         };
         match accepted {
-            Ok((stream, _)) => serve(stream, &state, &builder, &graceful),
+            Ok((stream, _)) => {
+                connections.spawn(serve(stream, &state, &builder, &graceful));
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -89,14 +118,15 @@ async fn accept(listener: TcpListener, state: Arc<State>, mut stopped: watch::Re
     }
     drop(listener);
     graceful.shutdown().await;
+    while connections.join_next().await.is_some() {}
 }
 
 fn serve(
     stream: TcpStream,
     state: &Arc<State>,
-    builder: &Arc<auto::Builder<TokioExecutor>>,
+    builder: &Arc<Builder>,
     graceful: &GracefulShutdown,
-) {
+) -> impl Future<Output = ()> + Send + use<> {
     // Latency of small events matters more than packets.
     let _ = stream.set_nodelay(true);
     let state = Arc::clone(state);
@@ -105,9 +135,9 @@ fn serve(
         .serve_connection(TokioIo::new(stream), service)
         .into_owned();
     let watched = graceful.watch(connection);
-    tokio::spawn(async move {
+    async move {
         if let Err(error) = watched.await {
             tracing::debug!(%error, "a connection ended early");
         }
-    });
+    }
 }

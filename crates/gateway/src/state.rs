@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use fisc::{Fisc, Resource};
 use fisc_llm::{Learner, PriceBook};
 
@@ -21,6 +23,7 @@ pub(crate) struct State {
     pub(crate) policy: Policy,
     pub(crate) traffic: Traffic,
     learned: Mutex<Learner>,
+    stopped: watch::Sender<bool>,
 }
 
 /// Counters of what passed, for whoever runs the gateway.
@@ -66,6 +69,7 @@ impl State {
             policy,
             traffic: Traffic::default(),
             learned: Mutex::default(),
+            stopped: watch::Sender::new(false),
         }
     }
 
@@ -73,6 +77,20 @@ impl State {
     pub(crate) fn learned(&self) -> MutexGuard<'_, Learner> {
         // What is learned are estimates: one cut short by a panic is still an estimate.
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends all calls that run.
+    pub(crate) fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// Waits until all calls are to end.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stopped = self.stopped.subscribe();
+        async move {
+            // The sender lives as long as the state, which outlives all calls.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        }
     }
 
     /// Returns where calls of a provider go.
@@ -91,10 +109,13 @@ impl Traffic {
         self.refused_in_a_row.store(0, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_refused(&self, limiting: Limiting) {
+    /// Counts a call that was refused for good, and which budget did so, if one did.
+    pub(crate) fn count_refused(&self, limiting: Option<Limiting>) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         self.refused_in_a_row.fetch_add(1, Ordering::Relaxed);
-        *self.limiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(limiting);
+        if limiting.is_some() {
+            *self.limiting.lock().unwrap_or_else(PoisonError::into_inner) = limiting;
+        }
     }
 
     pub(crate) fn limiting(&self) -> Option<Limiting> {

@@ -16,8 +16,6 @@ pub const TEMPLATE_PER_CALL: u64 = 16;
 pub const TEMPLATE_PER_MESSAGE: u64 = 4;
 /// Tokens of the hidden prompt by which Anthropic explains tools to its models, at most.
 pub const TOOLS_PROMPT: u64 = 700;
-/// The fewest bytes in which a tool can be declared; less cannot hold one.
-const TOOLS_BYTES_MIN: u64 = 53;
 /// The fewest bytes in which an image can stand in a message.
 const IMAGE_BYTES_MIN: u64 = 60;
 
@@ -131,8 +129,8 @@ impl InputBound {
 }
 
 fn by_bytes(wire: Wire, shape: &InputShape, limits: &ModelLimits) -> u64 {
-    let may_have_tools = wire == Wire::AnthropicMessages && shape.head_bytes >= TOOLS_BYTES_MIN;
-    let tools = if may_have_tools { TOOLS_PROMPT } else { 0 };
+    let hidden = wire == Wire::AnthropicMessages && shape.hidden_prompt;
+    let tools = if hidden { TOOLS_PROMPT } else { 0 };
     [
         shape.body_bytes,
         images(shape, shape.body_bytes, limits),
@@ -237,7 +235,7 @@ mod tests {
         let bound = InputBound::of_body(Wire::OpenAiChat, &images, None, &limits());
         assert!(bound.tokens >= 1_000 + 2 * limits().image_tokens);
         let tools = InputShape {
-            head_bytes: 60,
+            hidden_prompt: true,
             ..shape(1_000)
         };
         let bound = InputBound::of_body(Wire::AnthropicMessages, &tools, None, &limits());

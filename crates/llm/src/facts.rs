@@ -57,11 +57,15 @@ pub struct RequestFacts<'a> {
 pub struct InputShape {
     /// Bytes of the whole body.
     pub body_bytes: u64,
-    /// One for each message, in their order.
+    /// One for what stands before the messages, if anything does, then one for each message, in
+    /// their order.
     pub prefixes: Vec<Prefix>,
     /// Bytes of what stands before the messages in the prompt: system, tools, schemas, and every
     /// member that is not known to be outside the prompt.
     pub head_bytes: u64,
+    /// Whether something may make the provider add a prompt of its own that explains it to the
+    /// model: tools, formats of the output, members that are not known.
+    pub hidden_prompt: bool,
     /// Number of messages.
     pub messages: u64,
     /// Number of images.
@@ -85,13 +89,13 @@ pub struct InputShape {
     pub audio_out: bool,
 }
 
-/// The input up to and including one message.
+/// The input up to and including one message, or up to the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefix {
     /// Hash of the wire, the model, everything before the messages, and the messages so far, as
     /// written but for cache marks. Cryptographic: prefixes that collide cannot be made cheaply.
     pub hash: u128,
-    /// Bytes of the messages after this one.
+    /// Bytes of the messages after it.
     pub bytes_after: u64,
 }
 

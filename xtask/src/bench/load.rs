@@ -209,8 +209,14 @@ impl Quantiles {
         sorted.sort_unstable();
         let at = |share: f64| {
             let index = (sorted.len() as f64 * share) as usize;
-            sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+            sorted
+                .get(index.min(sorted.len().saturating_sub(1)))
+                .copied()
+                .unwrap_or_default()
         };
-        Quantiles { p50: at(0.50), p99: at(0.99) }
+        Quantiles {
+            p50: at(0.50),
+            p99: at(0.99),
+        }
     }
 }

@@ -10,7 +10,10 @@ pub(super) fn now() -> Instant {
 }
 
 /// Blocks this thread, which serves nobody else, for `span`.
-#[expect(clippy::disallowed_methods, reason = "a thread of its own waits for its turn")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread of its own waits for its turn"
+)]
 pub(super) fn pause(span: Duration) {
     thread::sleep(span);
 }

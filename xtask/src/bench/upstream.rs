@@ -71,17 +71,25 @@ fn stream(connection: &mut TcpStream, answer: &StreamAnswer, usage: bool) -> io:
         connection.write_all(&answer.event)?;
     }
     pause(EVENT_PAUSE);
-    connection.write_all(if usage { &answer.last } else { &answer.last_without_usage })
+    connection.write_all(if usage {
+        &answer.last
+    } else {
+        &answer.last_without_usage
+    })
 }
 
 /// Returns the request's body once all of it is there.
 fn whole_request(bytes: &[u8]) -> Option<&[u8]> {
     let head = find(bytes, b"\r\n\r\n")? + 4;
-    let length = super::load::header(&bytes[..head], "content-length")?.parse().ok()?;
+    let length = super::load::header(&bytes[..head], "content-length")?
+        .parse()
+        .ok()?;
     let body = &bytes[head..];
     (body.len() == length).then_some(body)
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
+    bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
 }

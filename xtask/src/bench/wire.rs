@@ -44,11 +44,30 @@ impl Mode {
             Mode::Stream => "streams",
         }
     }
+
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Mode::Whole => "Whole answers",
+            Mode::Stream => "Streams",
+        }
+    }
+
+    /// Returns over how many connections calls come; a stream keeps its one busy for longer.
+    pub(super) const fn connections(self) -> usize {
+        match self {
+            Mode::Whole => 64,
+            Mode::Stream => 256,
+        }
+    }
 }
 
 /// Returns a request to `host`. `key` is the caller's key.
 pub(super) fn request(mode: Mode, host: SocketAddr, key: &str) -> Vec<u8> {
-    let stream = if mode == Mode::Stream { r#""stream":true,"# } else { "" };
+    let stream = if mode == Mode::Stream {
+        r#""stream":true,"#
+    } else {
+        ""
+    };
     let start = format!(
         r#"{{"model":"gpt-4o-mini",{stream}"temperature":0.2,"messages":[{{"role":"system","content":"You are a careful assistant."}},{{"role":"user","content":""#
     );
@@ -100,7 +119,10 @@ pub(super) fn stream_answer() -> StreamAnswer {
     let usage = format!("data: {{{START},\"choices\":[],{}}}\n\n", usage());
     let done = "data: [DONE]\n\n";
     let first = head("text/event-stream", "transfer-encoding: chunked");
-    let first = format!("{first}{}", chunk(&self::event(r#"{"role":"assistant","content":""}"#, "null")));
+    let first = format!(
+        "{first}{}",
+        chunk(&self::event(r#"{"role":"assistant","content":""}"#, "null"))
+    );
     StreamAnswer {
         first: first.into_bytes(),
         event: event.into_bytes(),

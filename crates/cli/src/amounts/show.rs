@@ -77,6 +77,12 @@ pub fn show_cost(cost: Money) -> String {
     format!("{sign}${}.{}", nanos / DOLLAR_NANOS, &fraction[..digits])
 }
 
+/// Shows how many there are of something: `1 hold`, `2 holds`.
+pub fn show_count(count: u64, one: &str, many: &str) -> String {
+    let noun = if count == 1 { one } else { many };
+    format!("{count} {noun}")
+}
+
 /// Divides and rounds half up.
 fn rounded(count: u64, scale: u64) -> u64 {
     count / scale + u64::from(count % scale >= scale.div_ceil(2) && scale > 1)

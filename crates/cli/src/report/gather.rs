@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fisc::clock::{Clock, SystemClock};
 use fisc_core::{
     BudgetId, Level, Money, Resource, Restored, Thresholds, Timestamp, TokenClass, Tree, Usage,
 };
@@ -52,7 +53,7 @@ impl Names {
 pub fn gather(ledger: &Path, ended: Option<&Ended>) -> Result<Report, Failure> {
     let reader = Reader::open(ledger)?;
     let snapshot = reader.snapshot()?;
-    let tree = tree(&reader)?;
+    let (tree, at) = tree(&reader)?;
     let source = Source {
         reader: &reader,
         tree: &tree,
@@ -65,6 +66,7 @@ pub fn gather(ledger: &Path, ended: Option<&Ended>) -> Result<Report, Failure> {
     let total = source.uses(GroupBy::default())?.pop().unwrap_or_default();
     let (_, in_doubt) = reader.holds()?;
     let report = Report {
+        is_run: started.is_some(),
         run: reader
             .meta(Names::RUN)?
             .unwrap_or_else(|| ledger.display().to_string()),
@@ -85,7 +87,7 @@ pub fn gather(ledger: &Path, ended: Option<&Ended>) -> Result<Report, Failure> {
         elapsed_ms: started
             .zip(over)
             .map(|(start, end)| end.since(start).0 / 1000),
-        budgets: source.budgets(over),
+        budgets: source.budgets(over.unwrap_or(at)),
         agents: source.uses(GroupBy {
             budget: true,
             ..GroupBy::default()
@@ -120,8 +122,9 @@ pub fn gather(ledger: &Path, ended: Option<&Ended>) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// Rebuilds the tree that a ledger describes, with the holds that are open in it.
-pub(crate) fn tree(reader: &Reader) -> Result<Tree, Failure> {
+/// Rebuilds the tree that a ledger describes, with the holds that are open in it, as it stood
+/// when its run ended, or stands now; returns it with that time.
+pub(crate) fn tree(reader: &Reader) -> Result<(Tree, Timestamp), Failure> {
     let mut tree = Tree::new(Thresholds::default());
     let broken = |why: String| Failure::internal(format!("the ledger's budgets: {why}"));
     for row in reader.budgets()? {
@@ -142,7 +145,13 @@ pub(crate) fn tree(reader: &Reader) -> Result<Tree, Failure> {
         let restored = tree.restore_hold(hold.at, hold.id, hold.budget, hold.amount);
         restored.map_err(|error| broken(error.to_string()))?;
     }
-    Ok(tree)
+    let ended = reader
+        .meta(Names::ENDED)?
+        .and_then(|text| text.parse().ok());
+    let at = ended.map_or_else(|| SystemClock::default().now(), Timestamp);
+    // Only levels are looked at; what changed them is of no interest here.
+    tree.tick(at, &mut Vec::new());
+    Ok((tree, at))
 }
 
 struct Source<'a> {
@@ -165,7 +174,7 @@ impl Source<'_> {
             .map(|(budget, resource)| LimitingRow { budget, resource }))
     }
 
-    fn budgets(&self, over: Option<Timestamp>) -> Vec<BudgetRow> {
+    fn budgets(&self, at: Timestamp) -> Vec<BudgetRow> {
         let rows = self.tree.budgets().map(|view| {
             let row = |resource: Resource| ResourceRow {
                 limit: view.terms.limits.get(resource),
@@ -174,7 +183,7 @@ impl Source<'_> {
                 level: view.levels[resource.index()].name(),
             };
             let time = view.terms.elapsed.map(|limit| {
-                let spent = over.map_or(0, |over| over.since(view.allocated).0);
+                let spent = at.since(view.allocated).0;
                 let level = level_of(spent, limit.0).name();
                 ResourceRow {
                     limit: Some(limit.0),
@@ -189,7 +198,7 @@ impl Source<'_> {
                 cost: row(Resource::Cost),
                 active_time: row(Resource::Time),
                 time,
-                level: view.level().name(),
+                level: self.tree.binding_level(view.id).0.name(),
             }
         });
         rows.collect()

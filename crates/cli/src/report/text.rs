@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use fisc_core::{Money, TimeUs, Tokens};
 
 use super::{BudgetRow, Report, ResourceRow, UseRow};
-use crate::amounts::{show_cost, show_duration, show_tokens};
+use crate::amounts::{show_cost, show_count, show_duration, show_tokens};
 use crate::args::ReportBy;
 
 const BAR_WIDTH: usize = 20;
@@ -13,10 +13,11 @@ const BAR_WIDTH: usize = 20;
 /// Writes a report as text.
 pub fn write_text(out: &mut impl Write, report: &Report, by: ReportBy) -> io::Result<()> {
     let ending = match (&report.outcome, report.exit_code) {
-        (Some(outcome), Some(code)) => format!("{outcome}, exit {code}"),
-        _ => "running".to_owned(),
+        (Some(outcome), Some(code)) => format!(" {outcome}, exit {code} ──"),
+        _ if report.is_run => " not ended ──".to_owned(),
+        _ => String::new(),
     };
-    writeln!(out, "── fisc report {} ── {ending} ──", report.run)?;
+    writeln!(out, "── fisc report {} ──{ending}", report.run)?;
     if let Some(root) = report.budgets.first() {
         write_limits(out, report, root)?;
     }
@@ -169,9 +170,10 @@ fn write_notes(out: &mut impl Write, report: &Report) -> io::Result<()> {
         ..
     } = report;
     if refused + estimated + in_doubt > 0 {
+        let refused = show_count(*refused, "call", "calls");
         writeln!(
             out,
-            " {refused} calls refused, {estimated} estimated, {in_doubt} in doubt"
+            " {refused} refused, {estimated} estimated, {in_doubt} in doubt"
         )?;
     }
     if let Some(prices) = &report.prices {

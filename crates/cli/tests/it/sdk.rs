@@ -53,11 +53,22 @@ fn check(program: &str, calls: usize, manners: &[(&[(&str, &str)], Naming<'_>)])
     let direct = directly(&world, program);
     for (variables, naming) in manners {
         let provider = world.provider(SEED);
-        let args = ["--cost", "5", "--json", "report.json", "--durability", "process"];
+        let args = [
+            "--cost",
+            "5",
+            "--json",
+            "report.json",
+            "--durability",
+            "process",
+        ];
         let mut command = world.run_python(&provider, &args, program);
         let finished = process::run(command.envs(variables.iter().copied()), PATIENCE).success();
         let truth = provider.end();
-        assert_eq!(lines(&finished.stdout), direct, "the program saw something else");
+        assert_eq!(
+            lines(&finished.stdout),
+            direct,
+            "the program saw something else"
+        );
         let report = world.json("report.json");
         let run = report["run"].as_str().expect("a run");
         let compared = compare(&truth, &world.ledger_of(run), naming);
@@ -74,8 +85,7 @@ fn check(program: &str, calls: usize, manners: &[(&[(&str, &str)], Naming<'_>)])
 
 const HEADERS: &[(&str, &str)] = &[("NAMING", "headers")];
 const PATH: &[(&str, &str)] = &[("NAMING", "path")];
-const MARKED_PATH: &[(&str, &str)] =
-    &[("NAMING", "path"), ("NAMING_PATH", "/a/{agent}/o/{op}")];
+const MARKED_PATH: &[(&str, &str)] = &[("NAMING", "path"), ("NAMING_PATH", "/a/{agent}/o/{op}")];
 
 #[test]
 fn the_openai_sdk_is_charged_the_truth() {
@@ -92,7 +102,10 @@ fn the_anthropic_sdk_is_charged_the_truth() {
 
 #[test]
 fn both_sdks_in_one_process_are_charged_the_truth() {
-    let manners: [(&[_], Naming<'_>); 3] =
-        [(HEADERS, &by_name), (PATH, &by_name), (MARKED_PATH, &by_name)];
+    let manners: [(&[_], Naming<'_>); 3] = [
+        (HEADERS, &by_name),
+        (PATH, &by_name),
+        (MARKED_PATH, &by_name),
+    ];
     check("mixed_team.py", 20, &manners);
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fisc::{Budget, CallLabel, Error, Headroom, Hold, Patience, Plan, Resource};
+use fisc::{Budget, CallLabel, Error, Headroom, Hold, Patience, Plan};
 use fisc_core::{Amount, TimeUs, Timestamp, Usage};
 use fisc_llm::{
     Ask, CallBound, CallClass, InputBound, InputShape, Learner, Lesson, ModelLimits, ModelPrice,
@@ -91,13 +91,13 @@ pub(crate) async fn authorize(
     let now = state.fisc.now();
     let provider = upstream.provider().name();
     let limits = state.prices.limits(Some(provider), &facts.model, now);
-    let pricing = price(state, provider, &facts.model, now, &budget)?;
+    let operation = identity.operation.as_deref().unwrap_or(OPERATION_DEFAULT);
+    let pricing = price(state, provider, &facts.model, now, (&budget, operation))?;
     let class = Class {
         upstream: provider,
         model: facts.model.as_ref().into(),
         agent: budget.path(),
     };
-    let operation = identity.operation.as_deref().unwrap_or(OPERATION_DEFAULT);
     let label = CallLabel {
         operation: operation.into(),
         model: Arc::clone(&class.model),
@@ -186,7 +186,7 @@ fn price(
     provider: &str,
     model: &str,
     now: Timestamp,
-    budget: &Budget,
+    (budget, operation): (&Budget, &str),
 ) -> Result<Pricing, Refusal> {
     if let Price::Known(price) = state.prices.price(Some(provider), model, now) {
         return Ok(Pricing::Known(price));
@@ -199,12 +199,9 @@ fn price(
             let refusal = Refusal::new(RefusalKind::ModelUnpriced).with_detail(model);
             state
                 .fisc
-                .count_refusal(budget.id(), OPERATION_DEFAULT, model, refusal.code());
-            let resource = Some(Resource::Cost);
-            state.traffic.count_refused(Limiting {
-                budget: budget.path(),
-                resource,
-            });
+                .count_refusal(budget.id(), operation, model, refusal.code());
+            // No budget ran out: raising one would not help.
+            state.traffic.count_refused(None);
             Err(refusal)
         }
         UnknownPrice::Deny => Ok(Pricing::Unknown),
@@ -219,7 +216,12 @@ fn refuse(
     facts: &RequestFacts<'_>,
     error: &Error,
 ) -> Refusal {
-    let refusal = refusal(error, |path| within(path, &identity.root));
+    let mut refusal = refusal(error, |path| within(path, &identity.root));
+    if let Error::Refused { path, .. } = error
+        && let Ok(short) = state.fisc.budget(path)
+    {
+        refusal = refusal.with_whole_limit(&short.status().terms.limits);
+    }
     state
         .fisc
         .count_refusal(budget.id(), operation, &facts.model, refusal.code());
@@ -227,10 +229,10 @@ fn refuse(
         && !why.is_temporary()
     {
         let resource = why.resource();
-        state.traffic.count_refused(Limiting {
+        state.traffic.count_refused(Some(Limiting {
             budget: path.clone(),
             resource,
-        });
+        }));
     }
     refusal
 }

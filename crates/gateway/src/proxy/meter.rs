@@ -45,6 +45,8 @@ pub(crate) struct MeteredBody {
     step: Step,
     /// When the call must end.
     limit: Pin<Box<Sleep>>,
+    /// When everything must end.
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// What the body waits for.
@@ -67,6 +69,7 @@ impl MeteredBody {
     /// Meters a stream that the call's hold pays for.
     pub(crate) fn new(upstream: Incoming, meter: StreamMeter, call: Call) -> MeteredBody {
         let limit = Box::pin(tokio::time::sleep(call.time_left()));
+        let stopped = Box::pin(call.stopped());
         MeteredBody {
             upstream: Some(upstream),
             meter: Some(meter),
@@ -76,6 +79,7 @@ impl MeteredBody {
             tail: Vec::new(),
             step: Step::Relay,
             limit,
+            stopped,
         }
     }
 
@@ -116,9 +120,16 @@ impl MeteredBody {
             self.step = Step::Extend(Outcome::TimedOut, Box::pin(extension));
             return Poll::Ready(());
         }
+        if self.stopped.as_mut().poll(cx).is_ready() {
+            self.break_off("the gateway shuts down", "shutting_down", Outcome::TimedOut);
+            return Poll::Ready(());
+        }
         match ready!(self.poll_upstream(cx)) {
             Some(Ok(chunk)) => self.pass(chunk),
-            Some(Err(error)) => self.break_off(&error),
+            Some(Err(error)) => {
+                let message = format!("the upstream broke off: {error}");
+                self.break_off(&message, "upstream_broken", Outcome::Broken);
+            }
             None => self.finish(Outcome::Completed),
         }
         Poll::Ready(())
@@ -191,16 +202,14 @@ impl MeteredBody {
         self.settle(outcome);
     }
 
-    /// The upstream broke off in the middle: its client is told so in the stream.
-    fn break_off(&mut self, error: &hyper::Error) {
+    /// Breaks off in the middle: the client is told so in the stream.
+    fn break_off(&mut self, message: &str, code: &str, outcome: Outcome) {
         self.upstream = None;
         self.tail.clear();
         if let Some(meter) = &self.meter {
-            let message = format!("the upstream broke off: {error}");
-            self.withheld
-                .push(meter.error_event(&message, "upstream_broken"));
+            self.withheld.push(meter.error_event(message, code));
         }
-        self.settle(Outcome::Broken);
+        self.settle(outcome);
     }
 
     fn finish(&mut self, outcome: Outcome) {
@@ -253,18 +262,36 @@ impl MeteredBody {
 impl Drop for MeteredBody {
     /// The client is gone. What is unsettled is drained by a task of its own, or settled now.
     fn drop(&mut self) {
-        let (Some(meter), Some(call)) = (self.meter.take(), self.call.take()) else {
+        let Some(meter) = self.meter.take() else {
             return;
         };
-        match (call.on_disconnect(), self.upstream.take()) {
-            (OnDisconnect::Drain, Some(upstream)) => {
-                tokio::spawn(drain(upstream, meter, call));
+        let upstream = self.upstream.take();
+        match (
+            self.call.take(),
+            std::mem::replace(&mut self.step, Step::Tail),
+        ) {
+            (Some(call), _) => leave(upstream, meter, call),
+            (None, Step::Extend(_, extension)) => {
+                tokio::spawn(async move {
+                    let (call, _) = extension.await;
+                    leave(upstream, meter, call);
+                });
             }
-            (_, upstream) => {
-                drop(upstream);
-                // Applied now; whoever wants it written has left.
-                drop(call.settle(&meter.reported(), Outcome::ClientGone));
-            }
+            (None, _) => {}
+        }
+    }
+}
+
+/// Ends a call whose client left in the middle of its stream.
+fn leave(upstream: Option<Incoming>, meter: StreamMeter, call: Call) {
+    match (call.on_disconnect(), upstream) {
+        (OnDisconnect::Drain, Some(upstream)) => {
+            tokio::spawn(drain(upstream, meter, call));
+        }
+        (_, upstream) => {
+            drop(upstream);
+            // Applied now; whoever wants it written has left.
+            drop(call.settle(&meter.reported(), Outcome::ClientGone));
         }
     }
 }
@@ -285,13 +312,22 @@ fn keep_tail(relay: &mut Vec<Bytes>, mut length: u64, tail: &mut Vec<Bytes>) {
 
 /// Reads a stream to its end without anybody to relay it to, for its usage.
 async fn drain(mut upstream: Incoming, mut meter: StreamMeter, mut call: Call) {
-    let limit = tokio::time::sleep(call.time_left().min(DRAIN_MAX));
-    tokio::pin!(limit);
+    let mut limit = Box::pin(tokio::time::sleep(call.time_left()));
+    let mut most = Box::pin(tokio::time::sleep(DRAIN_MAX));
+    let mut stopped = Box::pin(call.stopped());
     let mut unread = Vec::new();
     let outcome = loop {
         let next = tokio::select! {
             next = upstream.frame() => next,
-            () = &mut limit => break Outcome::TimedOut,
+            () = &mut limit => {
+                if call.extend_time().await.is_err() {
+                    break Outcome::TimedOut;
+                }
+                limit = Box::pin(tokio::time::sleep(call.time_left()));
+                continue;
+            }
+            () = &mut most => break Outcome::TimedOut,
+            () = &mut stopped => break Outcome::TimedOut,
         };
         match next {
             None => break Outcome::Completed,

@@ -14,8 +14,11 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 /// The largest body that is read, in bytes.
 pub(crate) const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// How long a body may be silent.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// In each span of this length enough of a body has to come.
+const WINDOW: Duration = Duration::from_secs(30);
+
+/// How many bytes are enough: one that trickles would keep its connection for days.
+const WINDOW_BYTES_MIN: usize = 256 * 1024;
 
 /// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub(crate) enum ReadError {
     TooLarge,
     /// Compressed, so that what we would evaluate is not what we forward.
     Encoded,
-    /// Nothing came for [`SILENCE_MAX`].
+    /// Hardly anything came for [`WINDOW`].
     TooSlow,
     /// The client broke off; nobody is there to answer.
     Gone,
@@ -43,9 +46,20 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Incoming) -> Result<Byte
         return Err(ReadError::TooLarge);
     }
     let mut parts = Parts::Empty;
+    let mut window = Box::pin(tokio::time::sleep(WINDOW));
+    let mut enough = WINDOW_BYTES_MIN;
     loop {
-        let Ok(next) = tokio::time::timeout(SILENCE_MAX, body.frame()).await else {
-            return Err(ReadError::TooSlow);
+        let next = tokio::select! {
+            biased;
+            next = body.frame() => next,
+            () = &mut window => {
+                if parts.len() < enough {
+                    return Err(ReadError::TooSlow);
+                }
+                enough = parts.len() + WINDOW_BYTES_MIN;
+                window = Box::pin(tokio::time::sleep(WINDOW));
+                continue;
+            }
         };
         let Some(frame) = next else {
             return Ok(parts.join());

@@ -2,7 +2,7 @@
 //!
 //! A [`Call`] owns its hold. Settling applies the charge to the books at once and returns a
 //! future that waits until it is written, so that whoever stops waiting loses nothing. A call
-//! that is dropped unsettled is charged its hold, by the hold itself.
+//! that is dropped unsettled is charged an estimate by its drop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,8 @@ const USAGE_MAX: u64 = 100_000_000;
 /// One attempt that is under way.
 pub(crate) struct Call {
     state: Arc<State>,
-    hold: Hold,
+    /// Taken out when the call ends.
+    hold: Option<Hold>,
     asked: Asked,
     /// The output tokens that the hold covers, all choices together.
     covered: u64,
@@ -80,7 +81,7 @@ impl Call {
         let covered = asked.output_cap.saturating_mul(asked.choices);
         Call {
             state,
-            hold,
+            hold: Some(hold),
             asked,
             covered,
             put_out: Progress::default(),
@@ -95,7 +96,7 @@ impl Call {
 
     /// Returns the id of the budget that pays.
     pub(crate) fn budget(&self) -> BudgetId {
-        self.hold.budget()
+        self.hold().budget()
     }
 
     /// Returns what is done when the client goes away.
@@ -103,14 +104,19 @@ impl Call {
         self.state.policy.on_disconnect
     }
 
+    /// Waits until all calls are to end.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.state.stopped()
+    }
+
     /// Returns how long the call may still run.
     pub(crate) fn time_left(&self) -> Duration {
         let held = self
-            .hold
+            .hold()
             .amount()
             .time()
             .0
-            .saturating_sub(self.hold.running().0);
+            .saturating_sub(self.hold().running().0);
         let held = Duration::from_micros(held.max(0).unsigned_abs()).saturating_sub(END_MARGIN);
         match self.asked.deadline {
             Some(deadline) => {
@@ -140,13 +146,13 @@ impl Call {
         let output = (self.put_out.output_bytes / BYTES_PER_TOKEN_USUAL).min(self.covered);
         let usage = Usage::default().with(TokenClass::Output, output);
         let tokens = usage.count(self.state.fisc.counting());
-        let time = self.hold.running();
+        let time = self.hold().running();
         let cost = self
             .asked
             .pricing
             .charge(&usage, None, time)
             .unwrap_or(Money::ZERO);
-        self.hold.meter(Amount::new(tokens, cost, time));
+        self.hold().meter(Amount::new(tokens, cost, time));
     }
 
     /// Tries to hold more output for a stream that has outgrown its hold.
@@ -159,7 +165,7 @@ impl Call {
             .charge(&usage, None, TimeUs(0))
             .unwrap_or(Money::ZERO);
         let granted = self
-            .hold
+            .hold_mut()
             .extend(Amount::new(tokens, cost, TimeUs(0)))
             .await
             .is_ok();
@@ -172,7 +178,7 @@ impl Call {
     /// Tries to hold more active time for a call that runs longer than was held, up to the time
     /// that any call may take.
     pub(crate) async fn extend_time(&mut self) -> Result<(), TimeUp> {
-        let held = self.hold.amount().time().0;
+        let held = self.hold().amount().time().0;
         let most = i64::try_from(self.state.policy.call_time.as_micros()).unwrap_or(i64::MAX);
         let slice = EXTENSION_TIME.0.min(most.saturating_sub(held));
         if slice <= 0 {
@@ -195,14 +201,14 @@ impl Call {
     }
 
     async fn extend_time_by(&mut self, by: TimeUs) -> Result<(), TimeUp> {
-        let held = self.hold.amount().time().0;
+        let held = self.hold().amount().time().0;
         let charge = |time| self.asked.pricing.charge(&Usage::default(), None, time);
         let (before, after) = (charge(TimeUs(held)), charge(TimeUs(held + by.0)));
         let cost = after.zip(before).map_or(Money::ZERO, |(after, before)| {
             Money::from_nanos(after.nanos().saturating_sub(before.nanos()))
         });
         let by = Amount::new(Tokens(0), cost, by);
-        self.hold.extend(by).await.map_err(TimeUp::Budget)
+        self.hold_mut().extend(by).await.map_err(TimeUp::Budget)
     }
 
     /// Runs what the call waits for until its time is up. More time is asked for before what is
@@ -211,7 +217,11 @@ impl Call {
         tokio::pin!(work);
         loop {
             let left = self.time_left();
-            let pause = if left > ASK_AGAIN_MIN { left / 5 * 4 } else { left };
+            let pause = if left > ASK_AGAIN_MIN {
+                left / 5 * 4
+            } else {
+                left
+            };
             if let Ok(done) = tokio::time::timeout(pause, &mut work).await {
                 return Ok(done);
             }
@@ -237,8 +247,12 @@ impl Call {
                 .finish
                 .as_deref()
                 .is_some_and(|why| CUT_REASONS.contains(&why));
-            self.asked
-                .teach(&mut self.state.learned(), &usage, self.hold.running(), cut);
+            self.asked.teach(
+                &mut self.state.learned(),
+                &usage,
+                self.hold().running(),
+                cut,
+            );
         }
         self.finish(charge)
     }
@@ -253,15 +267,15 @@ impl Call {
     }
 
     /// Ends a call of which certainly no byte was sent.
-    pub(crate) fn void(self, reason: &str) {
-        let Call { hold, .. } = self;
+    pub(crate) fn void(mut self, reason: &str) {
+        let hold = self.take_hold();
         if let Err(error) = hold.void(reason) {
             tracing::error!(%error, "a hold could not be voided");
         }
     }
 
-    fn finish(self, charge: Charge) -> impl Future<Output = ()> + Send + use<> {
-        let settled = self.hold.settle(charge);
+    fn finish(mut self, charge: Charge) -> impl Future<Output = ()> + Send + use<> {
+        let settled = self.take_hold().settle(charge);
         async move {
             let written = match settled {
                 Ok(settled) => settled.durable().await.map(|_| ()),
@@ -273,6 +287,22 @@ impl Call {
         }
     }
 
+    fn hold(&self) -> &Hold {
+        self.hold
+            .as_ref()
+            .expect("a call has its hold until it ends")
+    }
+
+    fn hold_mut(&mut self) -> &mut Hold {
+        self.hold
+            .as_mut()
+            .expect("a call has its hold until it ends")
+    }
+
+    fn take_hold(&mut self) -> Hold {
+        self.hold.take().expect("a call ends once")
+    }
+
     fn charge(
         &self,
         usage: Usage,
@@ -280,7 +310,7 @@ impl Call {
         outcome: Outcome,
         reported: &Reported,
     ) -> Charge {
-        let duration = self.hold.running();
+        let duration = self.hold().running();
         let tier = reported
             .service_tier
             .as_deref()
@@ -290,14 +320,14 @@ impl Call {
         let amount = match cost {
             Some(cost) => Amount::new(tokens, cost, duration),
             // Out of range: what was held is the best that is known.
-            None => Amount::new(tokens, self.hold.amount().cost(), duration),
+            None => Amount::new(tokens, self.hold().amount().cost(), duration),
         };
         let call = CallLabel {
             model: match &reported.model {
                 Some(model) => model.as_str().into(),
-                None => self.hold.call().model.clone(),
+                None => self.hold().call().model.clone(),
             },
-            ..self.hold.call().clone()
+            ..self.hold().call().clone()
         };
         let estimated = estimated || cost.is_none() || self.asked.pricing.is_estimate();
         let tags = self.asked.tags.clone();
@@ -352,6 +382,31 @@ impl Call {
         match self.asked.wire {
             Wire::OpenAiChat => by_bytes.max(events),
             Wire::AnthropicMessages => by_bytes,
+        }
+    }
+}
+
+impl Drop for Call {
+    /// Cancelled before its answer was there, or its task panicked: nobody knows what it did
+    /// cost, but what it put out and how long it took.
+    fn drop(&mut self) {
+        if self.hold.is_none() {
+            return;
+        }
+        let seen = Reported {
+            output_bytes: self.put_out.output_bytes,
+            output_events: self.put_out.output_events,
+            ..Reported::default()
+        };
+        let outcome = if std::thread::panicking() {
+            Outcome::Broken
+        } else {
+            Outcome::ClientGone
+        };
+        let (usage, _) = self.usage(&seen);
+        let charge = self.charge(usage, true, outcome, &seen);
+        if let Err(error) = self.take_hold().settle(charge) {
+            tracing::error!(%error, "a call that was dropped is not settled");
         }
     }
 }

@@ -45,15 +45,21 @@ fn budget(facts: &BudgetFacts) -> Value {
         BudgetFacts::Own {
             path,
             short: Some(short),
-        } => json!({
-            "path": path,
-            "resource": short.resource.name(),
-            "unit": unit(short.resource),
-            "limit": short.limit,
-            "spent": short.spent,
-            "held": short.held,
-            "needed": short.needed,
-        }),
+        } => {
+            let mut facts = json!({
+                "path": path,
+                "resource": short.resource.name(),
+                "unit": unit(short.resource),
+                "limit": short.limit,
+                "spent": short.spent,
+                "held": short.held,
+                "needed": short.needed,
+            });
+            if short.kept > 0 {
+                facts["reserve"] = short.kept.into();
+            }
+            facts
+        }
         BudgetFacts::Own { path, short: None } => json!({ "path": path, "resource": "time" }),
         BudgetFacts::Outer { resource } => json!({
             "path": null,

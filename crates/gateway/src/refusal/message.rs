@@ -44,6 +44,11 @@ pub(super) fn write(refusal: &Refusal) -> String {
             "the upstream cannot be reached; nothing was sent or charged",
             detail,
         ),
+        RefusalKind::UpstreamBroken => with(
+            "the upstream broke off; what it may have generated is charged",
+            detail,
+        ),
+        RefusalKind::ShuttingDown => with("the gateway shuts down", detail),
         RefusalKind::UpstreamTimeout => with(
             "the upstream did not answer within the time of a call",
             detail,
@@ -75,10 +80,11 @@ fn of_budget(refusal: &Refusal) -> String {
             format!("the time of {name} is over. {limit}; a retry cannot succeed")
         }
         (RefusalKind::RequestExceedsBudget, Some(short)) => format!(
-            "this call needs up to {}, more than {name} has in all ({}). Send less input or a \
+            "this call needs up to {}, more than {name} has in all ({}{}). Send less input or a \
              smaller max_tokens, or raise the limit",
             shown(short.resource, short.needed),
             shown(short.resource, short.limit),
+            kept(short),
         ),
         (RefusalKind::RequestExceedsCallLimit, Some(short)) => format!(
             "this call needs up to {}, {name} allows {} for one call. Send less input or a \
@@ -106,11 +112,21 @@ fn of_budget(refusal: &Refusal) -> String {
 fn figures(short: &Figures) -> String {
     let shown = |units| shown(short.resource, units);
     let mut text = format!(": {} of {} used", shown(short.spent), shown(short.limit));
+    text.push_str(&kept(short));
     if short.held > 0 {
         let _ = write!(text, ", {} held by calls in flight", shown(short.held));
     }
     let _ = write!(text, ", this call needs up to {}", shown(short.needed));
     text
+}
+
+/// Writes `, $0.06 kept for wrapping up` where something is.
+fn kept(short: &Figures) -> String {
+    if short.kept == 0 {
+        return String::new();
+    }
+    let kept = shown(short.resource, short.kept);
+    format!(", {kept} kept for wrapping up")
 }
 
 fn shown(resource: Resource, units: i64) -> String {

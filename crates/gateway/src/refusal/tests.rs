@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const ALL: [RefusalKind; 18] = [
+const ALL: [RefusalKind; 20] = [
     RefusalKind::BudgetExhausted,
     RefusalKind::TimeOver,
     RefusalKind::RequestExceedsBudget,
@@ -23,7 +23,9 @@ const ALL: [RefusalKind; 18] = [
     RefusalKind::ContentEncoding,
     RefusalKind::SlowBody,
     RefusalKind::UpstreamUnreachable,
+    RefusalKind::UpstreamBroken,
     RefusalKind::UpstreamTimeout,
+    RefusalKind::ShuttingDown,
 ];
 
 fn short(limit: i64, spent: i64, held: i64, needed: i64) -> Shortfall {
@@ -79,6 +81,51 @@ fn an_exhausted_budget_is_402_and_never_retried() {
             },
         }})
     );
+}
+
+#[test]
+fn what_is_kept_for_wrapping_up_belongs_to_the_limit() {
+    let limits = Limits::NONE.with(Resource::Cost, Some(1_200_000_000));
+    let told = |tree| {
+        let refusal = Refusal::of_tree(&tree, Some("main".to_owned()));
+        let (_, body) = answer(refusal.with_whole_limit(&limits), Provider::OpenAi);
+        (
+            body["error"]["message"].as_str().expect("text").to_owned(),
+            body["error"]["budget"].clone(),
+        )
+    };
+    let (message, budget) = told(fisc_core::Refusal::Never(short(
+        1_140_000_000,
+        1_150_000_000,
+        0,
+        100_000_000,
+    )));
+    assert!(
+        message.contains("$1.15 of $1.20 used, $0.06 kept for wrapping up, this call needs"),
+        "{message}"
+    );
+    assert_eq!(
+        (&budget["limit"], &budget["reserve"]),
+        (&json!(1_200_000_000), &json!(60_000_000))
+    );
+    let (message, _) = told(fisc_core::Refusal::Never(short(
+        1_140_000_000,
+        0,
+        0,
+        1_150_000_000,
+    )));
+    assert!(
+        message.contains("has in all ($1.20, $0.06 kept for wrapping up)"),
+        "{message}"
+    );
+    let (message, budget) = told(fisc_core::Refusal::PerCall(short(
+        100_000_000,
+        0,
+        0,
+        150_000_000,
+    )));
+    assert!(message.contains("allows $0.10 for one call"), "{message}");
+    assert_eq!(budget["limit"], 100_000_000);
 }
 
 #[test]

@@ -85,7 +85,11 @@ impl Agent {
     /// Writes the body of its call of that number. Every other agent keeps its conversation; the
     /// others ask each question afresh.
     pub(crate) fn body(&self, call: usize) -> String {
-        let first = if self.number.is_multiple_of(2) { 0 } else { call };
+        let first = if self.number.is_multiple_of(2) {
+            0
+        } else {
+            call
+        };
         let mut messages = Vec::new();
         for turn in first..=call {
             if turn > first {
@@ -98,7 +102,10 @@ impl Agent {
 
     fn question(&self, turn: usize) -> String {
         let details = " and how it changed over the years".repeat(self.number % 3);
-        format!("Question {turn} of agent {}: what is known of item {turn}{details}?", self.number)
+        format!(
+            "Question {turn} of agent {}: what is known of item {turn}{details}?",
+            self.number
+        )
     }
 
     fn request(&self, mut messages: Vec<Value>) -> Value {

@@ -75,7 +75,10 @@ async fn drained_calls_are_settled_at_the_truth() {
     // A call that never reached the provider was never charged.
     for (name, ends) in &ended {
         let made = truth.contains_key(name);
-        assert!(made || ends.iter().all(|end| end.facts.is_none()), "{name}: {ends:?}");
+        assert!(
+            made || ends.iter().all(|end| end.facts.is_none()),
+            "{name}: {ends:?}"
+        );
     }
     assert_eq!(house.root().status().spent.cost().nanos(), spent);
     stop_without_leaks(house).await;
@@ -100,16 +103,25 @@ async fn cancelled_calls_are_never_charged_less_than_was_relayed() {
         }
         estimated += 1;
         assert!(end.charged.fits(&end.held), "{name}: {end:?}");
-        assert!(facts.usage.input() >= record.canonical.input_total(), "{name}: {facts:?}");
+        assert!(
+            facts.usage.input() >= record.canonical.input_total(),
+            "{name}: {facts:?}"
+        );
         let seen = tokens_seen(&house, asks[name.as_str()], record).await;
-        assert!(facts.usage.output() >= seen, "{name}: {seen} reached the client: {facts:?}");
+        assert!(
+            facts.usage.output() >= seen,
+            "{name}: {seen} reached the client: {facts:?}"
+        );
         if !record.stream {
             // Nobody saw how far it came: it may have been generated to its end.
             let output = record.canonical.output_total();
             assert!(facts.usage.output() >= output, "{name}: {facts:?}");
         }
         let least = 3_000 * record.canonical.input_total() + 15_000 * seen;
-        assert!(end.charged.cost().nanos() >= least as i64, "{name}: {end:?}");
+        assert!(
+            end.charged.cost().nanos() >= least as i64,
+            "{name}: {end:?}"
+        );
         below_written += usize::from(facts.usage.output() < record.written_output_tokens);
     }
     println!(
@@ -117,7 +129,10 @@ async fn cancelled_calls_are_never_charged_less_than_was_relayed() {
          had written into its socket",
         truth.len()
     );
-    assert!(estimated * 4 > truth.len(), "most clients left before the end: {estimated}");
+    assert!(
+        estimated * 4 > truth.len(),
+        "most clients left before the end: {estimated}"
+    );
     stop_without_leaks(house).await;
 }
 
@@ -148,7 +163,10 @@ async fn play(policy: OnDisconnect, seed: u64) -> (House, Vec<Left>) {
         left.extend(worker.await.expect("no client panics"));
     }
     let took = began.elapsed();
-    let early = left.iter().filter(|l| !l.seen.as_ref().is_some_and(|s| s.whole)).count();
+    let early = left
+        .iter()
+        .filter(|l| !l.seen.as_ref().is_some_and(|s| s.whole))
+        .count();
     println!(
         "{policy:?}: {clients} clients in {took:.1?} ({:.0} a second), {early} left early",
         clients as f64 / took.as_secs_f64()
@@ -181,7 +199,10 @@ async fn answer_lengths(house: &House) -> [usize; 4] {
         let ask = Ask::new(wire, stream, &format!("whole-{kind}"), DIRECTIONS);
         let mut socket = raw::send(house.gateway.addr(), &ask.request(house)).await;
         let bytes = raw::read_some(&mut socket, usize::MAX).await;
-        assert_eq!(Seen::read(&bytes).map(|seen| (seen.status, seen.whole)), Some((200, true)));
+        assert_eq!(
+            Seen::read(&bytes).map(|seen| (seen.status, seen.whole)),
+            Some((200, true))
+        );
         lengths[kind] = bytes.len();
     }
     lengths
@@ -207,7 +228,11 @@ async fn come_and_leave(
     let mut socket = raw::send(house.gateway.addr(), &request[..part]).await;
     if !sent {
         leave(socket, random).await;
-        return Left { ask, seen: None, sent };
+        return Left {
+            ask,
+            seen: None,
+            sent,
+        };
     }
     let bytes = if random.below(EARLY_IN) == 0 {
         tokio::time::sleep(Duration::from_micros(random.below(8_000))).await;
@@ -217,7 +242,11 @@ async fn come_and_leave(
         raw::read_some(&mut socket, most).await
     };
     leave(socket, random).await;
-    Left { ask, seen: Seen::read(&bytes), sent }
+    Left {
+        ask,
+        seen: Seen::read(&bytes),
+        sent,
+    }
 }
 
 /// Closes a connection, in order or not.
@@ -245,7 +274,9 @@ async fn outcome(
     }
     let records = house.truth().await;
     let made = records.len();
-    let named = records.into_iter().map(|record| (record.label.clone().expect("named"), record));
+    let named = records
+        .into_iter()
+        .map(|record| (record.label.clone().expect("named"), record));
     let truth: HashMap<String, TruthRecord> = named.collect();
     assert_eq!(truth.len(), made, "no call is made twice");
     let ended = raw::ended(house).await;
@@ -272,7 +303,9 @@ async fn tokens_seen(house: &House, left: &Left, record: &TruthRecord) -> u64 {
     let whole = whole.text(&whole.direct(house).await.body);
     assert!(whole.starts_with(&text), "{text:?} begins {whole:?}");
     assert_eq!(record.canonical.output_total(), TOKENS);
-    (text.len() as u64 * TOKENS / whole.len() as u64).saturating_sub(1).max(1)
+    (text.len() as u64 * TOKENS / whole.len() as u64)
+        .saturating_sub(1)
+        .max(1)
 }
 
 /// Stops everything and checks that no task outlives it.
@@ -288,7 +321,10 @@ async fn stop_without_leaks(house: House) {
     gone.unwrap_or_else(|_| panic!("{} tasks are left", metrics.num_alive_tasks()));
 }
 
-#[expect(clippy::disallowed_methods, reason = "measures a rate, decides nothing")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures a rate, decides nothing"
+)]
 fn now() -> Instant {
     Instant::now()
 }

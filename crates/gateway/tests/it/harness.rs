@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use fisc::core::{Amount, Money, Resource, TimeUs, TokenClass, Usage};
 use fisc::{Budget, BudgetStatus, Durability, Fisc, Limits, Options, Terms};
-use fisc_gateway::{Counts, Credential, Gateway, Keyring, Parts, Policy, Provider, Secret, Upstream};
+use fisc_gateway::{
+    Counts, Credential, Gateway, Keyring, Parts, Policy, Provider, Secret, Upstream,
+};
 use fisc_llm::{Price, PriceBook};
 use fisc_rehearsal::{Rehearsal, Settings, State, TruthRecord, Wire};
 use fisc_testkit::http::Client;
@@ -218,13 +220,17 @@ impl House {
         for budget in &statuses {
             assert_eq!(budget.open, 0, "{}", budget.path);
             assert_eq!(budget.held, Amount::ZERO, "{}", budget.path);
-            let children = statuses.iter().filter(|child| child.parent == Some(budget.id));
+            let children = statuses
+                .iter()
+                .filter(|child| child.parent == Some(budget.id));
             let below = children.fold(Amount::ZERO, |sum, child| sum.saturating_add(child.spent));
             let all = below.saturating_add(budget.own_spent);
             assert_eq!(budget.spent, all, "{}: spent adds up", budget.path);
         }
         let Some(ledger) = &self.ledger else { return };
-        let flushed = self.fisc.set_terms(self.root().id(), self.root().status().terms);
+        let flushed = self
+            .fisc
+            .set_terms(self.root().id(), self.root().status().terms);
         flushed.await.expect("the ledger writes");
         let verified = fisc_ledger::verify(ledger).expect("the ledger verifies");
         assert_eq!((verified.open_holds, verified.in_doubt), (0, 0));

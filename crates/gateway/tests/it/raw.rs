@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use fisc::core::{Amount, HoldId};
 use fisc::Facts;
+use fisc::core::{Amount, HoldId};
 use fisc_ledger::{Entry, Reader};
 use fisc_rehearsal::{TruthRecord, Wire};
 use serde_json::{Value, json};
@@ -91,7 +91,10 @@ impl Ask {
     }
 
     pub(crate) fn body(&self) -> String {
-        let prompt = format!("Say something [[rehearsal {}]] {}", self.directions, self.name);
+        let prompt = format!(
+            "Say something [[rehearsal {}]] {}",
+            self.directions, self.name
+        );
         let mut body = json!({
             "max_tokens": self.max_tokens,
             "stream": self.stream,
@@ -229,12 +232,7 @@ pub(crate) fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8>
 }
 
 /// Returns the bytes of any request; a `host` among the headers replaces the usual one.
-pub(crate) fn request(
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\n");
     if !headers.iter().any(|(name, _)| *name == "host") {
         text += "host: localhost\r\n";
@@ -331,7 +329,9 @@ fn read_ended(ledger: &Path) -> HashMap<String, Vec<Ended>> {
         last = row.seq;
         for row in rows {
             let (id, charged, facts) = match row.entry {
-                Entry::Hold { id, amount, call, .. } => {
+                Entry::Hold {
+                    id, amount, call, ..
+                } => {
                     let fresh = open.insert(id, (call.operation.to_string(), amount));
                     assert!(fresh.is_none(), "a hold is taken once");
                     continue;
@@ -341,7 +341,9 @@ fn read_ended(ledger: &Path) -> HashMap<String, Vec<Ended>> {
                     *held = held.saturating_add(by);
                     continue;
                 }
-                Entry::Settle { id, amount, facts, .. } => (id, amount, Some(*facts)),
+                Entry::Settle {
+                    id, amount, facts, ..
+                } => (id, amount, Some(*facts)),
                 Entry::Void { id, .. } => (id, Amount::ZERO, None),
                 _ => continue,
             };
@@ -391,5 +393,7 @@ fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, bool) {
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
+    bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
 }

@@ -137,6 +137,8 @@ impl<'a> Body<'a> {
             let kind = self.reader.kind()?;
             self.member(name, &key, kind)?;
             if in_head(name, &key) {
+                // What is unknown may be a new way to ask for tools.
+                self.input.hidden_prompt |= !matches!(name, "system" | "thinking");
                 self.head.push(key.text.at()..self.reader.offset());
             }
         }
@@ -340,7 +342,13 @@ impl<'a> Body<'a> {
         }
         let end = self.messages.last().map_or(0, |last| last.end);
         self.input.messages = self.messages.len() as u64;
-        self.input.prefixes.reserve_exact(self.messages.len());
+        self.input.prefixes.reserve_exact(self.messages.len() + 1);
+        if let (1.., Some(first)) = (self.input.head_bytes, self.messages.first()) {
+            self.input.prefixes.push(Prefix {
+                hash: hash.so_far(),
+                bytes_after: (end - first.start) as u64,
+            });
+        }
         for message in self.messages {
             let bytes_after = (end - message.end) as u64;
             hash.add(message);

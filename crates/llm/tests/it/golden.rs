@@ -132,6 +132,7 @@ fn show_input(input: &InputShape) -> String {
         ("audio", input.audio),
         ("searches_max", input.searches_max),
         ("opaque", u64::from(input.opaque)),
+        ("hidden_prompt", u64::from(input.hidden_prompt)),
         ("cache_writes", u64::from(input.cache_writes)),
         ("cache_ttl_1h", u64::from(input.cache_ttl_1h)),
         ("predicted", u64::from(input.predicted)),
