@@ -31,3 +31,8 @@ doc:
 # shows the budget at work: a small team of agents, one of which runs away
 demo:
     cargo run --release -- demo
+
+# measures the gateway beside nginx, and a hold with its settlement; wants a quiet machine
+bench:
+    cargo xtask bench
+    cargo bench --package fisc-core --bench hold_settle

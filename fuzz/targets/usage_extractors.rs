@@ -3,5 +3,7 @@
 
 #[path = "../../crates/llm/tests/it/laws/response.rs"]
 mod response;
+#[path = "../../crates/llm/tests/it/laws/tap.rs"]
+mod tap;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| response::hold(bytes));

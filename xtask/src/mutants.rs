@@ -2,7 +2,7 @@
 //!
 //! Each is planted in a copy of the tree and the named test is run there: a mutant that survives
 //! is a complaint, and so is one whose place is gone (the code moved on: plant it anew). The copy
-//! shares the build folder, so only our own crates are built again.
+//! has a build folder of its own: cargo takes two trees of the same shape for one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -135,7 +135,7 @@ impl Mutant {
             let mut command: Command = crate::cargo();
             command
                 .current_dir(copy)
-                .env("CARGO_TARGET_DIR", root.join("target"))
+                .env("CARGO_TARGET_DIR", root.join("target/mutants/build"))
                 .args(["test", "--quiet", "--package", self.package])
                 .args(arguments);
             command.output().map_err(|error| error.to_string())
@@ -158,7 +158,7 @@ impl Mutant {
 
 /// Copies what git knows of into the build folder, anew each time.
 fn copy(root: &Path) -> Result<PathBuf, String> {
-    let copy = root.join("target/mutants");
+    let copy = root.join("target/mutants/tree");
     let _ = fs::remove_dir_all(&copy);
     let listed = Command::new("git")
         .current_dir(root)

@@ -266,24 +266,28 @@ async fn answer_whole(
         }
         Whole::TooLarge => {
             call.settle(&meter::unread(), Outcome::Cut).await;
-            Err(Refusal::new(RefusalKind::UpstreamUnreachable)
+            Err(Refusal::new(RefusalKind::UpstreamBroken)
                 .with_detail("the answer is too large to be metered"))
         }
         Whole::Broken => {
             call.settle(&meter::unread(), Outcome::Broken).await;
-            Err(Refusal::new(RefusalKind::UpstreamUnreachable).with_detail("the answer broke off"))
+            Err(Refusal::new(RefusalKind::UpstreamBroken).with_detail("the answer broke off"))
         }
     }
 }
 
-/// Ends a call whose answer did not come in its time, and says whose limit that was.
+/// Ends a call whose answer did not come in its time, and says whose limit that was. No retry is
+/// advised, even if there may be room soon: this call is paid for, and another would be again.
 async fn time_up(call: Call, why: TimeUp) -> Refusal {
     let refusal = match why {
         TimeUp::CallTime => Refusal::new(RefusalKind::UpstreamTimeout),
-        TimeUp::Budget(error) => authorize::refusal(&error, |path| call.asked().within_root(path)),
+        TimeUp::Budget(error) => {
+            let own = |path: &str| call.asked().within_root(path);
+            authorize::refusal(&error, own).for_good().with_detail("the call was cut")
+        }
     };
     call.settle(&meter::unread(), Outcome::TimedOut).await;
-    refusal.with_detail("the call was cut")
+    refusal
 }
 
 fn upstream_of(state: &State, provider: Provider) -> Result<&Upstream, Refusal> {

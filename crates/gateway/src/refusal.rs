@@ -186,6 +186,15 @@ impl Refusal {
         self
     }
 
+    /// Makes a refusal for want of room final.
+    #[must_use]
+    pub(crate) fn for_good(mut self) -> Refusal {
+        if self.kind == RefusalKind::BudgetReserved {
+            self.kind = RefusalKind::BudgetExhausted;
+        }
+        self
+    }
+
     /// Says which budget refused.
     #[must_use]
     pub(crate) fn with_budget(mut self, budget: BudgetFacts) -> Refusal {

@@ -37,6 +37,9 @@ pub struct RequestFacts<'a> {
     pub stream: bool,
     /// The most tokens of output, as sent; the larger one where two names give it.
     pub output_cap: Option<u64>,
+    /// How much of the output is set aside for thinking (`thinking.budget_tokens`), in tokens;
+    /// the provider refuses a cap that does not lie above it.
+    pub thinking: u64,
     /// How many answers are asked for (`n`), at least 1.
     pub choices: u64,
     /// `stream_options.include_usage` as sent.

@@ -81,7 +81,7 @@ fn stream(connection: &mut TcpStream, answer: &StreamAnswer, usage: bool) -> io:
 /// Returns the request's body once all of it is there.
 fn whole_request(bytes: &[u8]) -> Option<&[u8]> {
     let head = find(bytes, b"\r\n\r\n")? + 4;
-    let length = super::load::header(&bytes[..head], "content-length")?
+    let length: usize = super::load::header(&bytes[..head], "content-length")?
         .parse()
         .ok()?;
     let body = &bytes[head..];

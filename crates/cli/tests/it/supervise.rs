@@ -93,8 +93,8 @@ fn the_child_is_born_with_no_signal_blocked() {
     let script = "grep -q '^SigBlk:.0*$' /proc/self/status";
     ends(
         Plan {
-            program,
             script,
+            program,
             ..Plan::default()
         },
         0,

@@ -155,6 +155,9 @@ impl Tree {
         if node.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Refusal::Deadline(budget));
         }
+        if let Some(denied) = self.denied(budget, amount) {
+            return Err(Refusal::Never(denied));
+        }
         self.judge_size(budget, amount, amount)?;
         let Some(short) = self.shortfall(budget, amount, Cap::Ordinary, Sum::Load) else {
             return Ok(Cap::Ordinary);
@@ -192,6 +195,20 @@ impl Tree {
             None => Err(Refusal::NotNow(short)),
             Some(never) => Err(Refusal::Never(never)),
         }
+    }
+
+    /// Finds a limit of 0 on the path: it denies everything, also what would not use any of it.
+    fn denied(&self, leaf: BudgetId, amount: Amount) -> Option<Shortfall> {
+        let mut next = Some(leaf);
+        while let Some(id) = next {
+            let node = self.node(id);
+            let nothing = |resource: &Resource| node.cap.get(*resource) == 0;
+            if let Some(resource) = Resource::ALL.into_iter().find(nothing) {
+                return Some(shortfall_at(node, id, resource, 0, amount));
+            }
+            next = node.parent;
+        }
+        None
     }
 
     /// Checks a call of `amount` against what a single one may hold, in the resources that it

@@ -12,7 +12,7 @@ use fisc::{Budget, CallLabel, Error, Headroom, Hold, Patience, Plan};
 use fisc_core::{Amount, TimeUs, Timestamp, Usage};
 use fisc_llm::{
     Ask, CallBound, CallClass, InputBound, InputShape, Learner, Lesson, ModelLimits, ModelPrice,
-    Price, RequestFacts, Sizing, Wire, size,
+    Price, Quantiles, RequestFacts, Sizing, Wire, size,
 };
 
 use crate::policy::{PATIENCE_MAX, UnknownPrice};
@@ -300,7 +300,7 @@ impl Sizer<'_> {
             output_floor: state.policy.output_floor,
             time_limit,
             time_q99: time.map(|time| TimeUs(time.q99 as i64)),
-            time_floor: TIME_FLOOR,
+            time_floor: time.map_or(TIME_FLOOR, |time| least_time(&time, facts.stream)),
             siblings: 0,
             sibling_room: Amount::ZERO,
         };
@@ -414,6 +414,13 @@ impl Pricing {
             Pricing::Nothing | Pricing::Unknown => None,
         }
     }
+}
+
+/// The shortest time in which such a call is likely to be of use: a stream that is ended early
+/// is, any other answer is lost then.
+fn least_time(time: &Quantiles, stream: bool) -> TimeUs {
+    let likely = if stream { time.q50 } else { time.q95 };
+    TimeUs(i64::try_from(likely).unwrap_or(i64::MAX)).max(TIME_FLOOR)
 }
 
 /// The output that a request may have when nothing is written into it.

@@ -194,22 +194,27 @@ impl MeteredBody {
 
     /// Ends the stream as its wire ends one that reached its length, and cancels it upstream.
     fn end_early(&mut self, outcome: Outcome) {
-        self.upstream = None;
-        self.tail.clear();
-        if let Some(meter) = &self.meter {
-            self.withheld.push(meter.ending());
-        }
-        self.settle(outcome);
+        let ending = self.meter.as_ref().map(StreamMeter::ending);
+        self.end_with(ending, outcome);
     }
 
-    /// Breaks off in the middle: the client is told so in the stream.
-    fn break_off(&mut self, message: &str, code: &str, outcome: Outcome) {
+    /// The upstream broke off in the middle: its client is told so in the stream.
+    fn break_off(&mut self, error: &hyper::Error) {
+        let message = format!("the upstream broke off: {error}");
+        let meter = self.meter.as_ref();
+        let event = meter.map(|meter| meter.error_event(&message, "upstream_broken"));
+        self.end_with(event, Outcome::Broken);
+    }
+
+    /// Ends the stream with an event of our own: the half of one that came before it, in the
+    /// tail and in the tap, would break it.
+    fn end_with(&mut self, event: Option<Bytes>, outcome: Outcome) {
         self.upstream = None;
         self.tail.clear();
-        if let Some(meter) = &self.meter {
-            self.withheld.push(meter.error_event(message, code));
-        }
+        let mut whole = std::mem::take(&mut self.withheld);
         self.settle(outcome);
+        whole.extend(event);
+        self.withheld = whole;
     }
 
     fn finish(&mut self, outcome: Outcome) {

@@ -35,7 +35,8 @@ const PROOF_BYTES_MIN: u64 = 512;
 /// How many output tokens a stream that outgrows its hold is granted at a time.
 const EXTENSION_TOKENS: u64 = 256;
 
-/// How much active time a call that runs on is granted at a time.
+/// How much active time a call that runs on is granted at a time, at most: otherwise as much as
+/// it holds already.
 const EXTENSION_TIME: TimeUs = TimeUs(1_000_000);
 
 /// Less time than this is not worth an entry in the ledger.
@@ -180,7 +181,7 @@ impl Call {
     pub(crate) async fn extend_time(&mut self) -> Result<(), TimeUp> {
         let held = self.hold().amount().time().0;
         let most = i64::try_from(self.state.policy.call_time.as_micros()).unwrap_or(i64::MAX);
-        let slice = EXTENSION_TIME.0.min(most.saturating_sub(held));
+        let slice = EXTENSION_TIME.0.min(held).min(most.saturating_sub(held));
         if slice <= 0 {
             return Err(TimeUp::CallTime);
         }

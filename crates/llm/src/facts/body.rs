@@ -81,6 +81,7 @@ struct Body<'a> {
     model: Option<Cow<'a, str>>,
     stream: bool,
     output_cap: Option<u64>,
+    thinking: u64,
     choices: u64,
     include_usage: Option<bool>,
     service_tier: Option<Cow<'a, str>>,
@@ -106,6 +107,7 @@ pub(super) fn read(wire: Wire, bytes: &[u8]) -> Result<RequestFacts<'_>, FactsEr
         model: None,
         stream: false,
         output_cap: None,
+        thinking: 0,
         choices: 1,
         include_usage: None,
         service_tier: None,
@@ -154,6 +156,7 @@ impl<'a> Body<'a> {
                 Ok(())
             }
             "max_tokens" | "max_completion_tokens" => self.output_cap(name, kind),
+            "thinking" => self.thinking(kind),
             "n" => self.choices(kind),
             "stream_options" => self.stream_options(kind),
             "service_tier" => self.service_tier(kind),
@@ -229,6 +232,25 @@ impl<'a> Body<'a> {
             return Err(wrong_type(name, PLACE, "a whole number of tokens above 0"));
         }
         self.output_cap = self.output_cap.max(cap);
+        Ok(())
+    }
+
+    fn thinking(&mut self, kind: Kind) -> Result<(), FactsError> {
+        if kind != Kind::Object {
+            self.reader.pass()?;
+            return Ok(());
+        }
+        self.reader.open_object()?;
+        let mut names = Names::new(&["budget_tokens"], "`thinking`");
+        let mut first = true;
+        while let Some(key) = self.reader.key(&mut first)? {
+            let known = !names.meet(&key.text)?.is_empty();
+            let span = self.reader.skip()?;
+            if known {
+                // What is no whole number is the provider's to refuse.
+                self.thinking = json::whole(self.reader.slice(span)).unwrap_or(0);
+            }
+        }
         Ok(())
     }
 

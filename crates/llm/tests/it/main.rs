@@ -1,5 +1,7 @@
 //! The protocol knowledge from outside: golden fixtures for each wire and trap, and properties.
 
+mod corpus;
 mod golden;
+mod laws;
 mod properties;
 mod streams;

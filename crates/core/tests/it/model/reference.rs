@@ -248,6 +248,18 @@ impl Reference {
         })
     }
 
+    /// R5: a limit of 0 denies everything below it.
+    fn denial(&self, budget: usize, resource: Resource, amount: Amount) -> Short {
+        Short {
+            budget,
+            resource,
+            limit: 0,
+            spent: self.spent(budget, resource),
+            held: self.held(budget, resource),
+            needed: i128::from(amount.get(resource)),
+        }
+    }
+
     pub(super) fn judge(
         &mut self,
         now: Timestamp,
@@ -260,6 +272,12 @@ impl Reference {
             .is_some_and(|deadline| deadline <= now)
         {
             return Verdict::Deadline(budget);
+        }
+        for ancestor in self.path(budget) {
+            let zero = |r: &Resource| self.budgets[ancestor].terms.limits.get(*r) == Some(0);
+            if let Some(resource) = Resource::ALL.into_iter().find(zero) {
+                return Verdict::Never(self.denial(ancestor, resource, amount));
+            }
         }
         for resource in Resource::ALL {
             let limit = self.per_call(budget, resource);

@@ -1,0 +1,6 @@
+//! What holds for any bytes at all. The fuzz targets in `fuzz/` search these laws for an
+//! exception; the tests replay what they kept. Each law stands alone in its file.
+
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod tap;

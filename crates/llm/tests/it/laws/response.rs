@@ -1,0 +1,210 @@
+//! The law of responses: any bytes are read without a panic, however they are cut; where usage
+//! is not stripped the client gets the very bytes; where it is, it gets every event but for the
+//! usage; and a stream can be ended anywhere so that its client sees the end.
+
+use bytes::Bytes;
+use fisc_core::TokenClass;
+use fisc_llm::{Progress, Reported, StreamMeter, Wire, read_response};
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use super::tap::plain_reading;
+
+/// How deep a body may be nested.
+const DEPTH_MAX: usize = 128;
+
+/// What one metering of a stream came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Metered {
+    relayed: Vec<u8>,
+    /// What was reported before the stream's end, and after.
+    reported: (Reported, Reported),
+    terminal: bool,
+    output: (u64, u64),
+    ending: Bytes,
+    done: bool,
+}
+
+/// Checks the law for a body and for a stream.
+pub(crate) fn hold(bytes: &[u8]) {
+    for wire in [Wire::OpenAiChat, Wire::AnthropicMessages] {
+        body(wire, bytes);
+        for strip in [false, true] {
+            stream(wire, strip, bytes);
+        }
+    }
+}
+
+fn body(wire: Wire, bytes: &[u8]) {
+    let reported = read_response(wire, bytes);
+    assert_eq!(reported.output_events, 0);
+    sane(&reported);
+    let unreadable = reported.flaws.iter().any(|flaw| flaw.field == "body");
+    let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+    let is_object = bytes.trim_ascii_start().first() == Some(&b'{');
+    let readable = is_json && is_object && depth(bytes) <= DEPTH_MAX;
+    assert_eq!(readable, !unreadable, "another parser says otherwise");
+    // With escapes two spellings of a name may stand side by side.
+    if readable && !bytes.contains(&b'\\') {
+        figures(wire, bytes, &reported);
+    }
+}
+
+/// What another parser takes for the totals is what is reported.
+fn figures(wire: Wire, bytes: &[u8], reported: &Reported) {
+    let Ok(said) = serde_json::from_slice::<Value>(bytes) else {
+        return;
+    };
+    let count = |name: &str| said["usage"][name].as_u64().filter(|count| *count <= 1 << 62);
+    let usage = reported.usage.unwrap_or_default();
+    match wire {
+        Wire::OpenAiChat => {
+            assert!(count("prompt_tokens").is_none_or(|said| said == usage.input()));
+            assert!(count("completion_tokens").is_none_or(|said| said == usage.output()));
+        }
+        Wire::AnthropicMessages if said["message"].is_null() => {
+            let class = |class| usage.get(class);
+            let input = count("input_tokens");
+            assert!(input.is_none_or(|said| said == class(TokenClass::UncachedInput)));
+            let cached = count("cache_read_input_tokens");
+            assert!(cached.is_none_or(|said| said == class(TokenClass::CacheRead)));
+            assert!(count("output_tokens").is_none_or(|said| said == usage.output()));
+        }
+        Wire::AnthropicMessages => {}
+    }
+}
+
+fn sane(reported: &Reported) {
+    if reported.complete {
+        assert!(reported.usage.is_some() && reported.input_seen);
+    }
+    if let Some(usage) = reported.usage {
+        assert!(usage.reasoning <= usage.get(TokenClass::Output));
+    }
+    assert!(reported.output_events <= reported.output_bytes);
+    assert_eq!(reported.flaws.is_empty(), reported.flaws.to_string().is_empty());
+}
+
+fn stream(wire: Wire, strip: bool, bytes: &[u8]) {
+    let whole = meter(wire, strip, [bytes]);
+    sane(&whole.reported.1);
+    let seed = bytes.iter().fold(bytes.len(), |seed, byte| {
+        seed.wrapping_mul(31).wrapping_add(usize::from(*byte))
+    });
+    let cuts = [1, 2 + seed % 7, 9 + seed % 61];
+    for size in cuts {
+        let parts = meter(wire, strip, bytes.chunks(size));
+        assert!(parts == whole, "cut at every {size}: {parts:?}, not {whole:?}");
+    }
+    if !strip || wire == Wire::AnthropicMessages {
+        assert_eq!(whole.relayed, bytes);
+    } else {
+        stripped(bytes, &whole.relayed);
+        let kept = meter(wire, false, [bytes]);
+        assert_eq!(kept.reported, whole.reported, "stripping changes no figure");
+    }
+    let cut = seed % (bytes.len() + 1);
+    ended(wire, strip, &bytes[..cut]);
+    ended(wire, strip, bytes);
+}
+
+fn meter<'c>(wire: Wire, strip: bool, chunks: impl IntoIterator<Item = &'c [u8]>) -> Metered {
+    let mut meter = StreamMeter::new(wire, strip);
+    let mut relay = Vec::new();
+    let mut sum = Progress::default();
+    for chunk in chunks {
+        let held = if strip { 0 } else { chunk.len() as u64 };
+        let progress = meter.feed(Bytes::copy_from_slice(chunk), &mut relay);
+        assert!(progress.open_tail <= held);
+        sum.terminal |= progress.terminal;
+        sum.output_bytes += progress.output_bytes;
+        sum.output_events += progress.output_events;
+    }
+    let output = (meter.output_bytes(), meter.output_events());
+    assert_eq!((sum.output_bytes, sum.output_events), output);
+    let (before, ending, done) = (meter.reported(), meter.ending(), meter.is_done());
+    let after = meter.finish(&mut relay);
+    Metered {
+        relayed: relay.concat(),
+        reported: (before, after),
+        terminal: sum.terminal,
+        output,
+        ending,
+        done,
+    }
+}
+
+/// Where usage is stripped, every event arrives, or differs by its usage, or said nothing else.
+fn stripped(bytes: &[u8], relayed: &[u8]) {
+    let relayed = plain_reading(relayed);
+    let mut arrived = relayed.iter().peekable();
+    for (name, data) in &plain_reading(bytes) {
+        let same_name = arrived.peek().filter(|(other, _)| other == name);
+        if same_name.is_some_and(|(_, other)| other == data) {
+            arrived.next();
+            continue;
+        }
+        // Names with escapes are nobody's `usage`; what is no JSON is passed as it is.
+        let said = without_usage(data).expect("only JSON is edited");
+        let edited = same_name.and_then(|(_, other)| without_usage(other));
+        if edited.as_ref() == Some(&said) {
+            arrived.next();
+        } else {
+            let only_usage = said["choices"].as_array().is_some_and(Vec::is_empty);
+            assert!(only_usage, "lost: {}", String::from_utf8_lossy(data));
+        }
+    }
+    assert_eq!(arrived.next(), None, "an event from nowhere");
+}
+
+/// Reads an event's data, as text where UTF-8 or a lone surrogate is broken.
+fn without_usage(data: &[u8]) -> Option<Value> {
+    let text = String::from_utf8_lossy(data).replace("\\u", "u");
+    let mut said = serde_json::from_str::<Value>(&text).ok()?;
+    said.as_object_mut()?.remove("usage");
+    Some(said)
+}
+
+/// A stream that we end says so to its client, whatever came before.
+fn ended(wire: Wire, strip: bool, bytes: &[u8]) {
+    let mut meter = StreamMeter::new(wire, strip);
+    let mut relay = Vec::new();
+    meter.feed(Bytes::copy_from_slice(bytes), &mut relay);
+    let relayed = relay.concat();
+    let last = |text: &[u8]| {
+        let seen = plain_reading(&[&relayed[..], text].concat());
+        let (_, data) = seen.last().expect("an ending is an event").clone();
+        String::from_utf8(data).expect("an ending is text")
+    };
+    let error = last(&meter.error_event("over \"budget\"", "budget_exhausted"));
+    let error: Value = serde_json::from_str(&error).expect("an error is JSON");
+    assert_eq!(error["error"]["message"], "over \"budget\"");
+    let ending = meter.ending();
+    assert_eq!(ending.is_empty(), meter.is_done());
+    if ending.is_empty() {
+        return;
+    }
+    match wire {
+        Wire::OpenAiChat => assert_eq!(last(&ending), "[DONE]"),
+        Wire::AnthropicMessages => assert_eq!(last(&ending), r#"{"type":"message_stop"}"#),
+    }
+    let progress = meter.feed(ending, &mut relay);
+    assert!(strip || (progress.terminal && meter.is_done()));
+}
+
+/// Counts how many containers of a valid JSON text stand inside one another.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if std::mem::take(&mut escaped) => {}
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth -= 1,
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
