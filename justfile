@@ -36,3 +36,7 @@ demo:
 bench:
     cargo xtask bench
     cargo bench --package fisc-core --bench hold_settle
+
+# fuzzes what reads foreign bytes, each target for so many seconds
+fuzz seconds="60":
+    fuzz/run {{ seconds }}

@@ -23,7 +23,7 @@ pub mod supervise;
 mod verify;
 pub mod wiring;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
@@ -71,6 +71,7 @@ fn start_logging() {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(io::stderr);
     // Started once; a second start in tests changes nothing.
     let _ = subscriber.try_init();

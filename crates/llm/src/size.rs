@@ -48,6 +48,10 @@ pub struct Ask<'a> {
     pub time_q99: Option<TimeUs>,
     /// The least time worth a call.
     pub time_floor: TimeUs,
+    /// The time in which such a call is likely to be of use; `None` when unknown.
+    pub time_likely: Option<TimeUs>,
+    /// The most that a single call may hold; `i64::MAX` where that is not limited.
+    pub per_call: Amount,
     /// How many other calls are in flight or waiting here.
     pub siblings: u64,
     /// What one of them needs; zero when unknown.
@@ -83,19 +87,14 @@ pub enum Sizing {
 /// Sizes a hold. `free` is what fits now and `idle` what would fit if every open hold were
 /// voided; `i64::MAX` means unlimited.
 pub fn size(ask: &Ask<'_>, free: &Amount, idle: &Amount) -> Sizing {
-    let sizer = Sizer {
-        ask,
-        free,
-        idle,
-        wanted: ask.wanted(),
-        floor: ask.floor(),
-    };
+    let sizer = Sizer::new(ask, free, idle);
     for time in sizer.times().into_iter().flatten() {
         let Some(output) = sizer.output(time) else {
             continue;
         };
         if let Ok(amount) = ask.amount(output, time)
             && amount.fits(free)
+            && amount.fits(&ask.per_call)
         {
             let output_cap = ask.written_cap(output);
             return Sizing::Hold {
@@ -107,8 +106,8 @@ pub fn size(ask: &Ask<'_>, free: &Amount, idle: &Amount) -> Sizing {
         }
     }
     let never = Amount::from_raw([i64::MAX; Resource::COUNT]);
-    match ask.amount(sizer.least_output(), ask.least_time()) {
-        Ok(least) if least.fits(idle) => Sizing::Wait { least },
+    match ask.amount(sizer.least_output(), sizer.least_time()) {
+        Ok(least) if least.fits(idle) && least.fits(&ask.per_call) => Sizing::Wait { least },
         least => Sizing::Never {
             least: least.unwrap_or(never),
         },
@@ -120,8 +119,10 @@ struct Sizer<'a> {
     ask: &'a Ask<'a>,
     free: &'a Amount,
     idle: &'a Amount,
+    /// The most output that is wanted and that a single call may hold.
     wanted: u64,
     floor: u64,
+    time_limit: TimeUs,
 }
 
 // === impl Ask ===
@@ -172,8 +173,21 @@ impl Ask<'_> {
         self.output_floor.min(self.wanted())
     }
 
-    fn least_time(&self) -> TimeUs {
+    fn time_floor(&self) -> TimeUs {
         self.time_floor.min(self.time_limit)
+    }
+
+    /// Returns the largest cap whose hold is within `room`, whatever is wanted.
+    fn output_within(&self, room: &Amount, time: TimeUs) -> Option<u64> {
+        let (fixed, per_output) = self.token_parts();
+        let tokens = u64::try_from(room.get(Resource::Tokens)).ok()?;
+        let tokens = tokens.checked_sub(fixed)?;
+        let by_tokens = tokens.checked_div(per_output).unwrap_or(u64::MAX);
+        let by_cost = match self.price {
+            Some(price) => price.output_within(&self.bound(0, time), room.cost())?,
+            None => u64::MAX,
+        };
+        Some(by_tokens.min(by_cost))
     }
 
     /// Returns the cap to write, unless the provider keeps to it without being told.
@@ -188,12 +202,24 @@ impl Ask<'_> {
 
 // === impl Sizer ===
 
-impl Sizer<'_> {
+impl<'a> Sizer<'a> {
+    fn new(ask: &'a Ask<'a>, free: &'a Amount, idle: &'a Amount) -> Sizer<'a> {
+        let single = ask.output_within(&ask.per_call, ask.time_floor());
+        Sizer {
+            ask,
+            free,
+            idle,
+            wanted: ask.wanted().min(single.unwrap_or(u64::MAX)),
+            floor: ask.floor(),
+            time_limit: ask.time_limit.min(ask.per_call.time()),
+        }
+    }
+
     /// Returns the times to try, the best first. Only where time costs money is it worth to try
     /// a shorter one than the first that fits.
     fn times(&self) -> [Option<TimeUs>; 4] {
-        let limit = self.ask.time_limit;
-        let least = self.ask.least_time();
+        let limit = self.time_limit;
+        let least = self.least_time();
         let free = self.free.time();
         let mut times = [None; 4];
         if limit <= self.beside().time() {
@@ -223,6 +249,9 @@ impl Sizer<'_> {
 
     /// Returns the output cap of a call that takes this time, or `None` to wait.
     fn output(&self, time: TimeUs) -> Option<u64> {
+        if self.wanted < self.floor {
+            return None;
+        }
         let mut beside = self.beside();
         beside.set(Resource::Time, self.free.get(Resource::Time));
         if self.fits(self.wanted, time, &beside) {
@@ -245,20 +274,21 @@ impl Sizer<'_> {
 
     /// Returns the largest cap, up to the one wanted, whose hold is free.
     fn left(&self, time: TimeUs) -> Option<u64> {
-        let (fixed, per_output) = self.ask.token_parts();
-        let free = u64::try_from(self.free.get(Resource::Tokens)).ok()?;
-        let tokens = free.checked_sub(fixed)?;
-        let by_tokens = tokens.checked_div(per_output).unwrap_or(u64::MAX);
-        let by_cost = match self.ask.price {
-            Some(price) => price.output_within(&self.ask.bound(0, time), self.free.cost())?,
-            None => u64::MAX,
-        };
-        Some(by_tokens.min(by_cost).min(self.wanted))
+        let left = self.ask.output_within(self.free, time)?;
+        Some(left.min(self.wanted))
     }
 
+    /// Returns the least output to wait for: what half of such calls need, unless a single call
+    /// may not have as much.
     fn least_output(&self) -> u64 {
         let usual = self.ask.output_q99.and(self.ask.output_q50).unwrap_or(0);
-        self.floor.max(usual).min(self.wanted)
+        usual.min(self.wanted).max(self.floor)
+    }
+
+    /// Returns the least time to wait for, likewise.
+    fn least_time(&self) -> TimeUs {
+        let likely = self.ask.time_likely.unwrap_or(TimeUs(0));
+        likely.min(self.time_limit).max(self.ask.time_floor())
     }
 
     fn fits(&self, output: u64, time: TimeUs, room: &Amount) -> bool {

@@ -14,8 +14,10 @@ pub const EVENT_BYTES_MAX: u64 = 4 << 20;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Watches one stream of events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tap {
+    /// The largest event that is looked into, in bytes.
+    event_bytes_max: u64,
     /// Bytes of the stream before the chunk that is being fed.
     offset: u64,
     /// How much of a byte order mark has passed; `None` once the first line has begun.
@@ -47,7 +49,7 @@ pub struct Event<'e> {
     pub end: u64,
     /// Offset in the stream of the data when it is one line.
     pub data_at: Option<u64>,
-    /// Whether the event was larger than [`EVENT_BYTES_MAX`].
+    /// Whether the event was larger than the tap's limit.
     pub oversized: bool,
 }
 
@@ -79,7 +81,22 @@ type Piece = (usize, usize);
 impl Tap {
     /// Makes a tap at the start of a stream.
     pub fn new() -> Tap {
-        Tap::default()
+        Tap::with_event_bytes_max(EVENT_BYTES_MAX)
+    }
+
+    /// Makes a tap at the start of a stream with another limit than [`EVENT_BYTES_MAX`].
+    pub fn with_event_bytes_max(event_bytes_max: u64) -> Tap {
+        Tap {
+            event_bytes_max,
+            offset: 0,
+            bom: Bom::Met(0),
+            after_cr: false,
+            line: Vec::new(),
+            line_start: 0,
+            in_line: false,
+            line_ignored: false,
+            event: OpenEvent::default(),
+        }
     }
 
     /// Takes the next bytes of the stream and gives every event that they complete.
@@ -133,6 +150,13 @@ impl Tap {
         }
         let line = (self.in_line && !self.line_ignored).then_some(self.line_start);
         self.event.start.or(line)
+    }
+
+    /// Says whether an event that came next would stand alone: no line has begun, not even a
+    /// comment, and no event, not even one that is too large.
+    pub fn is_between_events(&self) -> bool {
+        let mark_begun = matches!(self.bom, Bom::Met(1..));
+        !self.in_line && self.event.start.is_none() && !mark_begun
     }
 
     /// Returns how many bytes of the stream were fed.
@@ -304,7 +328,7 @@ impl Tap {
         let Some(start) = self.event.start.or(line) else {
             return;
         };
-        if end - start > EVENT_BYTES_MAX {
+        if end - start > self.event_bytes_max {
             self.event.start = Some(start);
             self.event.oversized = true;
             self.event.name = Vec::new();
@@ -314,8 +338,8 @@ impl Tap {
     }
 }
 
-impl Default for Bom {
-    fn default() -> Bom {
-        Bom::Met(0)
+impl Default for Tap {
+    fn default() -> Tap {
+        Tap::new()
     }
 }

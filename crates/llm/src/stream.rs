@@ -165,9 +165,10 @@ impl StreamMeter {
         self.after_event(&ending::error(self.events.wire(), message, code))
     }
 
-    /// Ends an event of which a part was relayed after all, so that the next one stands alone.
+    /// Ends the line and the event of which a part was relayed, so that the next stands alone.
     fn after_event(&self, text: &str) -> Bytes {
-        let open = self.strip.is_none() && self.tap.open_event().is_some();
-        Bytes::from([if open { "\n\n" } else { "" }, text].concat())
+        let kept_back = self.strip.is_some() && self.tap.open_event().is_some();
+        let alone = kept_back || self.tap.is_between_events();
+        Bytes::from([if alone { "" } else { "\n\n" }, text].concat())
     }
 }

@@ -47,8 +47,8 @@ class Call:
 
     def report_whole(self, completion):
         finish = completion.choices[0].finish_reason
-        said = team.digest(*(word for choice in completion.choices for word in words(choice)))
-        more = {"choices": len(completion.choices), "said": said}
+        said = [word for choice in completion.choices for word in words(choice)]
+        more = {"choices": len(completion.choices), "said": team.digest(*said)}
         team.report(*self.identity(), completion.usage, finish, **more)
 
     def report_stream(self, gathered):

@@ -18,12 +18,22 @@ QUESTION = [{"role": "user", "content": "[[rehearsal tokens=50]] Say something."
 
 def ask_openai():
     with openai.OpenAI() as client:
-        client.chat.completions.create(model="gpt-4o-mini", messages=QUESTION, max_tokens=50)
+        client.chat.completions.create(
+            model="gpt-4o-mini",
+            messages=QUESTION,
+            max_tokens=50,
+            user="main|call",
+        )
 
 
 def ask_anthropic():
     with anthropic.Anthropic() as client:
-        client.messages.create(model="claude-haiku-4-5", messages=QUESTION, max_tokens=50)
+        client.messages.create(
+            model="claude-haiku-4-5",
+            messages=QUESTION,
+            max_tokens=50,
+            metadata={"user_id": "main|call"},
+        )
 
 
 def until_refused(program, ask):
@@ -39,7 +49,7 @@ def until_refused(program, ask):
 
 
 def line(program, succeeded, error):
-    bases = [base.__module__.partition(".")[0] + "." + base.__name__ for base in type(error).__mro__]
+    bases = [f"{base.__module__.split('.')[0]}.{base.__name__}" for base in type(error).__mro__]
     return {
         "program": program,
         "succeeded": succeeded,

@@ -16,7 +16,6 @@ const SYNC_BYTES: usize = 4096;
 /// What a run rested on.
 #[derive(Debug, Clone)]
 pub(super) struct Conditions {
-    pub(super) pinned: bool,
     /// One tick of the system's accounting of CPU time.
     pub(super) tick: Duration,
     lines: Vec<String>,
@@ -67,11 +66,7 @@ impl Conditions {
             format!("load average before: {}", load_average()),
         ];
         let tick = Duration::from_secs_f64(1.0 / ticks);
-        Ok(Conditions {
-            pinned,
-            tick,
-            lines,
-        })
+        Ok(Conditions { tick, lines })
     }
 
     /// Adds what is only known in the end.

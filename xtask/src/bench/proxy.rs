@@ -148,11 +148,7 @@ impl Proxy {
         let Some((program, ledger)) = &self.books else {
             return Ok(());
         };
-        let verified = Command::new(program)
-            .arg("verify")
-            .arg("--db")
-            .arg(ledger)
-            .output()?;
+        let verified = Command::new(program).arg("verify").arg(ledger).output()?;
         if verified.status.success() {
             return Ok(());
         }

@@ -1,9 +1,11 @@
 //! The command line's parts with real processes, in one binary.
 
+mod commands;
 mod kill9;
 mod process;
 mod pty;
 mod sdk;
+mod serve;
 mod subject;
 mod supervise;
 mod terminal;

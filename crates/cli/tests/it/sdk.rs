@@ -15,28 +15,31 @@ pub(crate) use self::world::{ANTHROPIC_KEY, OPENAI_KEY, PATIENCE, Provider, Serv
 const SEED: &str = "7";
 
 /// Says nothing about who calls: all is the run's own agent.
-fn nobody(_: &str, _: &str) -> (String, String) {
+fn nobody(_: &str, _: &str, _: &str) -> (String, String) {
     ("run/main".to_owned(), "call".to_owned())
 }
 
 /// Names every agent and operation.
-fn by_name(agent: &str, operation: &str) -> (String, String) {
+fn by_name(_: &str, agent: &str, operation: &str) -> (String, String) {
     (format!("run/{agent}"), operation.to_owned())
 }
 
-/// Runs a program directly against the provider; returns what it printed, as a set of lines.
+/// Runs programs directly against a provider, one after another; returns what they printed, as
+/// sets of lines.
 #[track_caller]
-pub(crate) fn directly(world: &World, program: &str) -> Vec<String> {
+pub(crate) fn directly<const N: usize>(world: &World, programs: [&str; N]) -> [Vec<String>; N] {
     let provider = world.provider(SEED);
-    let mut command = world.python(program);
-    command
-        .env("OPENAI_BASE_URL", format!("{}/v1", provider.url))
-        .env("ANTHROPIC_BASE_URL", &provider.url)
-        .env("OPENAI_API_KEY", OPENAI_KEY)
-        .env("ANTHROPIC_API_KEY", ANTHROPIC_KEY);
-    let finished = process::run(&mut command, PATIENCE).success();
-    std::fs::remove_file(provider.end()).expect("the truth of that run");
-    lines(&finished.stdout)
+    let seen = programs.map(|program| {
+        let mut command = world.python(program);
+        command
+            .env("OPENAI_BASE_URL", format!("{}/v1", provider.url))
+            .env("ANTHROPIC_BASE_URL", &provider.url)
+            .env("OPENAI_API_KEY", OPENAI_KEY)
+            .env("ANTHROPIC_API_KEY", ANTHROPIC_KEY);
+        lines(&process::run(&mut command, PATIENCE).success().stdout)
+    });
+    std::fs::remove_file(provider.end()).expect("the truth of these runs");
+    seen
 }
 
 /// Sorts what a program printed: calls that run at once end in any order.
@@ -46,11 +49,22 @@ pub(crate) fn lines(stdout: &str) -> Vec<String> {
     lines
 }
 
+/// Expects a program to have seen what it sees without `fisc`.
+#[track_caller]
+pub(crate) fn same_lines(seen: &[String], directly: &[String]) {
+    let only = |of: &[String], not: &[String]| -> Vec<String> {
+        let lines = of.iter().filter(|line| !not.contains(line));
+        lines.cloned().collect()
+    };
+    assert_eq!(seen.len(), directly.len());
+    assert_eq!(only(seen, directly), only(directly, seen), "the program saw something else");
+}
+
 /// Runs a program under `fisc run` in each way of naming, and compares all books.
 #[track_caller]
 fn check(program: &str, calls: usize, manners: &[(&[(&str, &str)], Naming<'_>)]) {
     let world = World::new();
-    let direct = directly(&world, program);
+    let [direct] = directly(&world, [program]);
     for (variables, naming) in manners {
         let provider = world.provider(SEED);
         let args = [
@@ -64,15 +78,10 @@ fn check(program: &str, calls: usize, manners: &[(&[(&str, &str)], Naming<'_>)])
         let mut command = world.run_python(&provider, &args, program);
         let finished = process::run(command.envs(variables.iter().copied()), PATIENCE).success();
         let truth = provider.end();
-        assert_eq!(
-            lines(&finished.stdout),
-            direct,
-            "the program saw something else"
-        );
+        same_lines(&lines(&finished.stdout), &direct);
         let report = world.json("report.json");
         let run = report["run"].as_str().expect("a run");
-        let compared = compare(&truth, &world.ledger_of(run), naming);
-        assert_eq!(compared.calls, calls);
+        assert_eq!(compare(&truth, &world.ledger_of(run), naming), calls);
         compare_report(&truth, &report, naming);
         assert_eq!(report["outcome"], "completed");
         assert_eq!(report["exit_code"], 0);

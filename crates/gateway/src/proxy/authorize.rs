@@ -297,17 +297,17 @@ impl Sizer<'_> {
             model_output: limits.output,
             output_q50: output.map(|output| output.q50),
             output_q99: output.map(|output| output.q99),
-            output_floor: state.policy.output_floor,
+            output_floor: output_floor(state, facts),
             time_limit,
             time_q99: time.map(|time| TimeUs(time.q99 as i64)),
-            time_floor: time.map_or(TIME_FLOOR, |time| least_time(&time, facts.stream)),
+            time_floor: TIME_FLOOR,
+            time_likely: time.map(|time| likely_time(&time, facts.stream)),
+            per_call: room.per_call,
             siblings: 0,
             sibling_room: Amount::ZERO,
         };
         self.leave_room(&mut ask, expected.input);
-        let free = room.now.min(room.per_call);
-        let idle = room.idle.min(room.per_call);
-        match size(&ask, &free, &idle) {
+        match size(&ask, &room.now, &room.idle) {
             Sizing::Hold {
                 amount,
                 output_cap,
@@ -416,11 +416,11 @@ impl Pricing {
     }
 }
 
-/// The shortest time in which such a call is likely to be of use: a stream that is ended early
-/// is, any other answer is lost then.
-fn least_time(time: &Quantiles, stream: bool) -> TimeUs {
+/// The time in which such a call is likely to be of use: a stream that is ended early is, any
+/// other answer is lost then.
+fn likely_time(time: &Quantiles, stream: bool) -> TimeUs {
     let likely = if stream { time.q50 } else { time.q95 };
-    TimeUs(i64::try_from(likely).unwrap_or(i64::MAX)).max(TIME_FLOOR)
+    TimeUs(i64::try_from(likely).unwrap_or(i64::MAX))
 }
 
 /// The output that a request may have when nothing is written into it.

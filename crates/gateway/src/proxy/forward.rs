@@ -64,8 +64,8 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
 
 /// Says whether an answer came compressed although we asked for none.
 pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
-    let encoding = headers.get(CONTENT_ENCODING);
-    encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    encodings.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// An error with its causes, since the outermost one only says that something failed.

@@ -198,12 +198,11 @@ impl MeteredBody {
         self.end_with(ending, outcome);
     }
 
-    /// The upstream broke off in the middle: its client is told so in the stream.
-    fn break_off(&mut self, error: &hyper::Error) {
-        let message = format!("the upstream broke off: {error}");
+    /// The answer ends in the middle: its client is told so in the stream.
+    fn break_off(&mut self, message: &str, code: &str, outcome: Outcome) {
         let meter = self.meter.as_ref();
-        let event = meter.map(|meter| meter.error_event(&message, "upstream_broken"));
-        self.end_with(event, Outcome::Broken);
+        let event = meter.map(|meter| meter.error_event(message, code));
+        self.end_with(event, outcome);
     }
 
     /// Ends the stream with an event of our own: the half of one that came before it, in the

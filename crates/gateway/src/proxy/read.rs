@@ -35,8 +35,8 @@ pub(crate) enum ReadError {
 
 /// Reads a whole body.
 pub(crate) async fn read(headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, ReadError> {
-    let encoding = headers.get(CONTENT_ENCODING);
-    if encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    if encodings.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(ReadError::Encoded);
     }
     let declared = headers

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fisc::{CallLabel, Charge, Error, Facts, Hold, Outcome};
+use fisc::{CallLabel, Charge, Error, Facts, Hold, Outcome, Refusal};
 use fisc_core::{Amount, BudgetId, Money, TimeUs, TokenClass, Tokens, Usage};
 use fisc_llm::{Progress, Reported, Wire};
 
@@ -112,20 +112,18 @@ impl Call {
 
     /// Returns how long the call may still run.
     pub(crate) fn time_left(&self) -> Duration {
-        let held = self
-            .hold()
-            .amount()
-            .time()
-            .0
-            .saturating_sub(self.hold().running().0);
-        let held = Duration::from_micros(held.max(0).unsigned_abs()).saturating_sub(END_MARGIN);
-        match self.asked.deadline {
-            Some(deadline) => {
-                let left = deadline.since(self.state.fisc.now()).0;
-                held.min(Duration::from_micros(left.unsigned_abs()))
-            }
-            None => held,
-        }
+        let held = self.held_left();
+        self.deadline_left().map_or(held, |left| held.min(left))
+    }
+
+    fn held_left(&self) -> Duration {
+        let left = self.hold().amount().time().0 - self.hold().running().0;
+        Duration::from_micros(left.max(0).unsigned_abs()).saturating_sub(END_MARGIN)
+    }
+
+    fn deadline_left(&self) -> Option<Duration> {
+        let left = self.asked.deadline?.since(self.state.fisc.now()).0;
+        Some(Duration::from_micros(left.unsigned_abs()))
     }
 
     /// Counts what a chunk of its stream added, and says whether the stream has certainly put out
@@ -179,6 +177,11 @@ impl Call {
     /// Tries to hold more active time for a call that runs longer than was held, up to the time
     /// that any call may take.
     pub(crate) async fn extend_time(&mut self) -> Result<(), TimeUp> {
+        if self.deadline_left() == Some(Duration::ZERO) {
+            let path = self.state.fisc.path(self.budget());
+            let refusal = Refusal::Deadline(self.budget());
+            return Err(TimeUp::Budget(Error::Refused { path, refusal }));
+        }
         let held = self.hold().amount().time().0;
         let most = i64::try_from(self.state.policy.call_time.as_micros()).unwrap_or(i64::MAX);
         let slice = EXTENSION_TIME.0.min(held).min(most.saturating_sub(held));
@@ -218,11 +221,9 @@ impl Call {
         tokio::pin!(work);
         loop {
             let left = self.time_left();
-            let pause = if left > ASK_AGAIN_MIN {
-                left / 5 * 4
-            } else {
-                left
-            };
+            let extendable = self.deadline_left().is_none_or(|deadline| deadline > left);
+            let asks = extendable && left > ASK_AGAIN_MIN;
+            let pause = if asks { left / 5 * 4 } else { left };
             if let Ok(done) = tokio::time::timeout(pause, &mut work).await {
                 return Ok(done);
             }
@@ -242,6 +243,10 @@ impl Call {
         outcome: Outcome,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (usage, estimated) = self.usage(reported);
+        let outcome = match outcome {
+            Outcome::Completed if reported.error => Outcome::UpstreamError,
+            outcome => outcome,
+        };
         let charge = self.charge(usage, estimated, outcome, reported);
         if !estimated {
             let cut = reported
@@ -356,7 +361,8 @@ impl Call {
         if reported.complete && believable && enough {
             return (usage, false);
         }
-        if !reported.input_seen || !believable {
+        // No request has no input: whoever says so does not count.
+        if !reported.input_seen || !believable || usage.input() == 0 {
             usage = Usage::default().with(TokenClass::UncachedInput, self.asked.input.tokens);
         }
         // Nothing seen of an answer that was not streamed says nothing about its length.

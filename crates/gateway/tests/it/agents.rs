@@ -136,6 +136,25 @@ impl Agent {
     }
 }
 
+/// Writes a call on OpenAI's wire of one message, which may direct the provider.
+pub(crate) fn simple(message: &str, max_tokens: Option<u64>, stream: bool) -> String {
+    let messages = json!([{ "role": "user", "content": message }]);
+    let mut body = json!({ "model": "gpt-4o-mini", "stream": stream, "messages": messages });
+    if let Some(cap) = max_tokens {
+        body["max_tokens"] = json!(cap);
+    }
+    body.to_string()
+}
+
+/// Checks that a refusal is final to every SDK, and of this kind.
+#[track_caller]
+pub(crate) fn check_final(answer: &Answer, code: &str) {
+    assert_eq!(answer.status, 402, "{}", answer.text());
+    assert_eq!(answer.header("x-should-retry"), Some("false"));
+    assert_eq!(answer.header("retry-after"), None);
+    assert_eq!(answer.json()["error"]["code"], code, "{}", answer.text());
+}
+
 /// The rule of the OpenAI and Anthropic SDKs.
 fn is_retried(answer: &Answer) -> bool {
     match answer.header("x-should-retry") {

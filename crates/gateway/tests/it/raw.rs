@@ -6,17 +6,22 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use fisc::Facts;
 use fisc::core::{Amount, HoldId};
+use fisc_gateway::{Credential, Gateway, Keyring, Parts, Policy, Provider, Upstream};
 use fisc_ledger::{Entry, Reader};
+use fisc_llm::PriceBook;
 use fisc_rehearsal::{TruthRecord, Wire};
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::harness::House;
+use crate::harness::{House, ROOT};
 
 /// Prices in whole dollars a million tokens, so that a token costs 1,000 times as many
 /// nano-dollars and a test can price a call without the product's arithmetic.
@@ -318,7 +323,8 @@ pub(crate) async fn ended(house: &House) -> HashMap<String, Vec<Ended>> {
     read_ended(ledger)
 }
 
-fn read_ended(ledger: &Path) -> HashMap<String, Vec<Ended>> {
+/// Reads how every hold ended from a ledger that is not written meanwhile.
+pub(crate) fn read_ended(ledger: &Path) -> HashMap<String, Vec<Ended>> {
     let reader = Reader::open(ledger).expect("a ledger opens beside its writer");
     let mut open: HashMap<HoldId, (String, Amount)> = HashMap::new();
     let mut ended: HashMap<String, Vec<Ended>> = HashMap::new();
@@ -396,4 +402,95 @@ fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes
         .windows(needle.len())
         .position(|window| window == needle)
+}
+
+// === a provider of one answer ===
+
+/// A provider that answers everybody with the same bytes and hangs up, and keeps what it got.
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    got: Arc<Mutex<Vec<Vec<u8>>>>,
+    serving: JoinHandle<()>,
+}
+
+impl Fake {
+    pub(crate) async fn start(answer: impl Into<Vec<u8>>) -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (answer, got) = (answer.into(), Arc::<Mutex<Vec<Vec<u8>>>>::default());
+        let requests = Arc::clone(&got);
+        let serving = tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let request = whole_request(&mut socket).await;
+                requests.lock().expect("no test panics with it").push(request);
+                // A gateway that has left is no failure of its provider.
+                let _ = socket.write_all(&answer).await;
+                let _ = socket.shutdown().await;
+            }
+        });
+        Fake {
+            address,
+            got,
+            serving,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns the requests so far, byte for byte.
+    pub(crate) fn got(&self) -> Vec<Vec<u8>> {
+        self.got.lock().expect("no test panics with it").clone()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Returns the bytes of an answer of a given type.
+pub(crate) fn reply(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut text = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    [text.as_bytes(), b"connection: close\r\n\r\n", body].concat()
+}
+
+/// Starts another gateway over a house's budgets, with one upstream for each provider at `base`.
+pub(crate) async fn gateway_to(house: &House, base: &str, credential: &Credential) -> Gateway {
+    let upstream = |provider| Upstream::new(provider, base, credential).expect("a plain URL");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let parts = Parts {
+        listener,
+        hosts: Vec::new(),
+        keyring: Keyring::new().with_run(&house.secret, ROOT),
+        upstreams: vec![upstream(Provider::OpenAi), upstream(Provider::Anthropic)],
+        prices: PriceBook::with_overlay(PRICES).expect("valid prices"),
+        policy: Policy::default(),
+    };
+    Gateway::start(parts, house.fisc.clone()).expect("a gateway starts")
+}
+
+/// Reads a request whose body has a declared length.
+async fn whole_request(socket: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut piece = vec![0; 16 << 10];
+    loop {
+        let length = socket.read(&mut piece).await.unwrap_or(0);
+        bytes.extend_from_slice(&piece[..length]);
+        let Some(end) = find(&bytes, b"\r\n\r\n") else {
+            assert!(length > 0, "half a request: {:?}", String::from_utf8_lossy(&bytes));
+            continue;
+        };
+        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+        let declared = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let declared: usize = declared.map_or(0, |text| text.trim().parse().expect("a number"));
+        if bytes.len() >= end + 4 + declared || length == 0 {
+            return bytes;
+        }
+    }
 }

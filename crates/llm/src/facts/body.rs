@@ -384,6 +384,7 @@ impl<'a> Body<'a> {
             model,
             stream: self.stream,
             output_cap: self.output_cap,
+            thinking: self.thinking,
             choices: self.choices,
             include_usage: self.include_usage,
             service_tier: self.service_tier,

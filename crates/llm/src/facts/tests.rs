@@ -32,6 +32,22 @@ fn a_longer_conversation_has_the_prefixes_of_a_shorter_one() {
 }
 
 #[test]
+fn what_is_set_aside_for_thinking_is_read() {
+    for (thinking, expected) in [
+        (r#"{"type":"enabled","budget_tokens":2048}"#, 2048),
+        (r#"{"type":"adaptive"}"#, 0),
+        (r#"{"budget_tokens":-1}"#, 0),
+        (r#"{"budget_tokens":{"a":[1]}}"#, 0),
+        ("null", 0),
+    ] {
+        let body = format!(r#"{{"model":"m","thinking":{thinking},"messages":[]}}"#);
+        assert_eq!(read(&body).expect("valid").thinking, expected, "{thinking}");
+    }
+    let twice = r#"{"model":"m","thinking":{"budget_tokens":1,"budget_tokens":9},"messages":[]}"#;
+    assert!(read(twice).is_err());
+}
+
+#[test]
 fn whatever_adds_to_the_prompt_makes_another_prefix() {
     let bodies = [
         r#"{"model":"m","messages":[{"content":"a"}]}"#,

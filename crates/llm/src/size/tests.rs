@@ -34,6 +34,8 @@ fn ask<'a>() -> Ask<'a> {
         time_limit: TimeUs(60_000_000),
         time_q99: None,
         time_floor: TimeUs(1_000_000),
+        time_likely: None,
+        per_call: UNLIMITED,
         siblings: 0,
         sibling_room: Amount::ZERO,
     }
@@ -457,4 +459,46 @@ fn usage_within(ask: &Ask<'_>, cap: u64, shares: [u64; TokenClass::COUNT]) -> Us
         }
     }
     usage
+}
+
+#[test]
+fn a_limit_of_a_single_call_caps_its_output_whatever_such_calls_use() {
+    for ask in [ask(), sampled()] {
+        let limited = |per_call| Ask {
+            per_call: tokens(per_call),
+            // Other calls that wait take from what is free, not from what a single one may hold.
+            siblings: 9,
+            sibling_room: Amount::new(Tokens(1_200), Money::ZERO, TimeUs(0)),
+            ..ask.clone()
+        };
+        let free = tokens(1_000_000);
+        let sized = |per_call| size(&limited(per_call), &free, &free);
+        assert_eq!(held(sized(9_000)), (5_096, None));
+        assert_eq!(held(sized(2_000)), (2_000, Some(1_000)));
+        assert_eq!(held(sized(1_100)), (1_100, Some(100)));
+        let least = 1_000 + OUTPUT_FLOOR as i64;
+        assert_eq!(held(sized(least)), (least, Some(OUTPUT_FLOOR)));
+        assert!(is_never(sized(least - 1)));
+    }
+}
+
+#[test]
+fn a_limit_of_a_single_calls_time_ends_it_whatever_such_calls_take() {
+    let limited = |per_call| Ask {
+        per_call: time(per_call),
+        time_q99: Some(TimeUs(8_000_000)),
+        time_likely: Some(TimeUs(5_000_000)),
+        ..ask()
+    };
+    let cap = |ask: &Ask<'_>, free| match size(ask, &time(free), &time(i64::MAX)) {
+        Sizing::Hold { time_cap, .. } => Some(time_cap.0),
+        Sizing::Wait { .. } | Sizing::Never { .. } => None,
+    };
+    assert_eq!(cap(&limited(3_000_000), i64::MAX), Some(3_000_000));
+    assert_eq!(cap(&limited(3_000_000), 2_000_000), None, "it waits");
+    assert_eq!(cap(&limited(i64::MAX), 10_000_000), Some(10_000_000));
+    let unlikely = size(&limited(i64::MAX), &time(4_000_000), &time(4_000_000));
+    assert!(is_never(unlikely), "too little left to be of use");
+    let short = limited(999_999);
+    assert!(is_never(size(&short, &time(i64::MAX), &time(i64::MAX))));
 }

@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use super::world::PATIENCE;
 
-/// Where the caller's names end up: from the program's own names to agent path and operation.
-pub(crate) type Naming<'a> = &'a dyn Fn(&str, &str) -> (String, String);
+/// Where the caller's names end up: from the wire and the program's own names of agent and
+/// operation to the agent's path and the operation.
+pub(crate) type Naming<'a> = &'a dyn Fn(&str, &str, &str) -> (String, String);
 
 /// One charged call, as either side tells it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,16 +48,10 @@ struct Sums {
     nanos: i64,
 }
 
-/// How a comparison went.
-#[derive(Debug)]
-pub(crate) struct Compared {
-    pub(crate) calls: usize,
-    pub(crate) nanos: i64,
-}
-
 /// Compares the ledger with the truth: call by call, and summed up by agent, operation and model.
+/// Returns how many calls there are.
 #[track_caller]
-pub(crate) fn compare(truth: &Path, ledger: &Path, naming: Naming<'_>) -> Compared {
+pub(crate) fn compare(truth: &Path, ledger: &Path, naming: Naming<'_>) -> usize {
     let (expected, total) = true_calls(truth, naming);
     let booked = booked_calls(ledger);
     let absent = |rows: &[CallRow], from: &[CallRow]| {
@@ -77,11 +72,11 @@ pub(crate) fn compare(truth: &Path, ledger: &Path, naming: Naming<'_>) -> Compar
         expected.len(),
     );
     assert_eq!(rollups(ledger), sums(&expected, by_all), "the roll-ups differ");
-    let nanos = expected.iter().map(|row| row.nanos).sum();
+    let nanos: i64 = expected.iter().map(|row| row.nanos).sum();
     assert_eq!(nanos, total, "the script contradicts itself");
     let calls = expected.len();
     println!("compared {calls} calls, {nanos} nano-dollars: 0 differences");
-    Compared { calls, nanos }
+    calls
 }
 
 /// Compares a JSON report with the truth, by agent, by operation and by model, and in all.
@@ -121,8 +116,8 @@ pub(crate) fn true_calls(truth: &Path, naming: Naming<'_>) -> (Vec<CallRow>, i64
     let row = |call: &Value| {
         let label = call["label"].as_str().expect("every program labels its calls");
         let (agent, operation) = label.split_once('|').expect("agent|op");
-        let (agent, operation) = naming(agent, operation);
         let text = |name: &str| call[name].as_str().expect("a text").to_owned();
+        let (agent, operation) = naming(&text("wire"), agent, operation);
         let count = |name: &str| call["tokens"][name].as_u64().unwrap_or(0);
         CallRow {
             agent,

@@ -34,8 +34,7 @@ fn refused(budget: &[&str]) -> Refused {
     let reached = text.lines().filter(|line| line.contains("\"state\":\"ended\"")).count();
     let report = world.json("report.json");
     let run = report["run"].as_str().expect("a run");
-    let naming = |agent: &str, operation: &str| nobody(agent, operation);
-    let generated = compare(&truth, &world.ledger_of(run), &naming).calls;
+    let generated = compare(&truth, &world.ledger_of(run), &nobody);
     let mut lines = finished.stdout.lines().map(|line| {
         serde_json::from_str(line).expect("the program prints JSON")
     });
@@ -65,8 +64,7 @@ fn an_exhausted_budget_raises_once_with_the_whole_message() {
     assert_eq!(openai["should_retry"], "false");
     let message = openai["body"]["message"].as_str().expect("a message");
     assert_eq!(openai["message"], format!("Error code: 402 - {message}"));
-    let spent = format!("budget 'run' is exhausted: $");
-    assert!(message.starts_with(&spent), "{message}");
+    assert!(message.starts_with("budget 'run' is exhausted: $"), "{message}");
     let rest = " of $0.001 used, $0.00005 kept for wrapping up, this call needs up to $";
     assert!(message.contains(rest), "{message}");
     assert!(message.ends_with(". Raise its cost limit; a retry cannot succeed"), "{message}");
@@ -128,4 +126,30 @@ fn a_model_without_a_price_is_refused_but_exhausts_nothing() {
     assert_eq!(report["refused"], 1);
     let operation = &report["operations"][0];
     assert_eq!((&operation["agent"], &operation["operation"]), (&json!("run/main"), &json!("ask")));
+}
+
+/// Runs a call that sets 1,024 tokens aside for thinking; returns its line and what reached the
+/// provider.
+#[track_caller]
+fn thinks_under(cost: &str) -> (Value, Vec<Value>) {
+    let world = World::new();
+    let provider = world.provider("3");
+    let args = ["--cost", cost, "--on-limit", "stop"];
+    let mut command = world.run_python(&provider, &args, "thinking_program.py");
+    let finished = process::run(&mut command, PATIENCE);
+    let truth = std::fs::read_to_string(provider.end()).expect("the truth");
+    let records = truth.lines().map(|line| serde_json::from_str(line).expect("a record"));
+    (serde_json::from_str(&finished.stdout).expect("a line"), records.collect())
+}
+
+#[test]
+fn a_cap_is_never_lowered_into_what_is_set_aside_for_thinking() {
+    // 15 dollars per million tokens: room for about 1,300 tokens of output, then for 600.
+    let (line, records) = thinks_under("0.02");
+    assert_eq!(line["status"], 200, "{line}");
+    let cap = records[0]["max_tokens"].as_u64().expect("a cap");
+    assert!((1_025..4_000).contains(&cap), "the cap was {cap}");
+    let (line, records) = thinks_under("0.01");
+    assert_eq!(line["status"], 402, "{line}");
+    assert_eq!(records, Vec::<Value>::new());
 }

@@ -80,7 +80,7 @@ fn a_key_that_was_not_set_is_never_set() {
 fn keys_reach_the_provider_and_nothing_else() {
     let world = World::new();
     let provider = world.provider("5");
-    let args = ["--cost", "0.02", "--json", "report.json", "--report", "report.txt"];
+    let args = ["--cost", "1", "--json", "report.json", "--report", "report.txt"];
     let mut command = world.run_python(&provider, &args, "mixed_team.py");
     command.env("FISC_LOG", "trace").env("NAMING", "headers").env("TEAM_WORKERS", "2");
     let finished = process::run(&mut command, PATIENCE).success();

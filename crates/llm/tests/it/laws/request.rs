@@ -83,7 +83,8 @@ fn check_input(body: &[u8], facts: &RequestFacts<'_>) {
     let input = &facts.input;
     assert_eq!(input.body_bytes, body.len() as u64);
     assert!((1..=CHOICES_MAX).contains(&facts.choices));
-    assert_eq!(input.messages, input.prefixes.len() as u64);
+    let before = u64::from(input.messages > 0 && input.head_bytes > 0);
+    assert_eq!(before + input.messages, input.prefixes.len() as u64);
     let after = input.prefixes.iter().map(|prefix| prefix.bytes_after);
     assert!(after.clone().is_sorted_by(|a, b| a > b), "later messages have less after them");
     let first = after.max().unwrap_or(0);
@@ -116,6 +117,7 @@ fn check_facts(before: &RequestFacts<'_>, after: &RequestFacts<'_>, edits: &Edit
     assert_eq!(after.output_cap, edits.output_cap.or(before.output_cap));
     assert_eq!(after.stream, before.stream);
     assert_eq!(after.choices, before.choices);
+    assert_eq!(after.thinking, before.thinking);
     assert_eq!(after.service_tier, before.service_tier);
     let asked = edits.include_usage && before.stream && before.wire == Wire::OpenAiChat;
     let usage = if asked { Some(true) } else { before.include_usage };

@@ -8,7 +8,7 @@ use fisc_llm::{Progress, Reported, StreamMeter, Wire, read_response};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::tap::plain_reading;
+use super::plain::plain_reading;
 
 /// How deep a body may be nested.
 const DEPTH_MAX: usize = 128;
@@ -91,8 +91,9 @@ fn stream(wire: Wire, strip: bool, bytes: &[u8]) {
     let seed = bytes.iter().fold(bytes.len(), |seed, byte| {
         seed.wrapping_mul(31).wrapping_add(usize::from(*byte))
     });
-    let cuts = [1, 2 + seed % 7, 9 + seed % 61];
-    for size in cuts {
+    // Byte by byte is slow, and says little more of a long stream.
+    let small = if bytes.len() < 600 { 1 } else { 5 + seed % 11 };
+    for size in [small, 17 + seed % 101] {
         let parts = meter(wire, strip, bytes.chunks(size));
         assert!(parts == whole, "cut at every {size}: {parts:?}, not {whole:?}");
     }
@@ -112,8 +113,9 @@ fn meter<'c>(wire: Wire, strip: bool, chunks: impl IntoIterator<Item = &'c [u8]>
     let mut meter = StreamMeter::new(wire, strip);
     let mut relay = Vec::new();
     let mut sum = Progress::default();
+    let strips = strip && wire == Wire::OpenAiChat;
     for chunk in chunks {
-        let held = if strip { 0 } else { chunk.len() as u64 };
+        let held = if strips { 0 } else { chunk.len() as u64 };
         let progress = meter.feed(Bytes::copy_from_slice(chunk), &mut relay);
         assert!(progress.open_tail <= held);
         sum.terminal |= progress.terminal;
@@ -189,7 +191,8 @@ fn ended(wire: Wire, strip: bool, bytes: &[u8]) {
         Wire::AnthropicMessages => assert_eq!(last(&ending), r#"{"type":"message_stop"}"#),
     }
     let progress = meter.feed(ending, &mut relay);
-    assert!(strip || (progress.terminal && meter.is_done()));
+    let held_back = strip && wire == Wire::OpenAiChat;
+    assert!(held_back || (progress.terminal && meter.is_done()));
 }
 
 /// Counts how many containers of a valid JSON text stand inside one another.

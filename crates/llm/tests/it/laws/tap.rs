@@ -3,11 +3,10 @@
 
 use fisc_llm::{EVENT_BYTES_MAX, Event, Tap};
 
-/// Stands in a stream for more bytes than half an event may have.
-const BIG: &[u8] = b"{big}";
-const BIG_BYTES: usize = EVENT_BYTES_MAX as usize / 2 + 7;
-/// More of them would say no more.
-const BIG_MAX: usize = 5;
+use super::plain::plain_reading;
+
+/// Limits of an event's size: none of consequence, and one that most events pass.
+const LIMITS: [u64; 2] = [EVENT_BYTES_MAX, 24];
 
 /// An event as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,31 +23,31 @@ struct Seen {
 type Reading = (Vec<Seen>, Option<u64>);
 
 /// Checks the law for a stream.
-pub(crate) fn hold(bytes: &[u8]) {
-    let stream = expand(bytes);
-    let whole = read(&stream, [&stream[..]]);
-    let finished = whole.0.len();
-    check_places(&stream, &whole.0);
-    if !whole.0.iter().any(|event| event.oversized) {
-        let seen = whole.0.iter().map(|event| (&event.name, &event.data));
-        let plain = plain_reading(&stream);
-        assert!(
-            seen.eq(plain.iter().map(|(name, data)| (name, data))),
-            "not what the standard reads: {:?}, but {plain:?}",
-            whole.0
-        );
-    }
-    for (how, chunks) in cuts(&stream) {
-        let parts = read(&stream, chunks);
-        assert!(parts == whole, "{how}, {finished} events: {parts:?}, not {whole:?}");
+pub(crate) fn hold(stream: &[u8]) {
+    let plain = plain_reading(stream);
+    for limit in LIMITS {
+        let whole = read(limit, stream, [stream]);
+        check_places(limit, stream, &whole.0);
+        if !whole.0.iter().any(|event| event.oversized) {
+            let seen = whole.0.iter().map(|event| (&event.name, &event.data));
+            assert!(
+                seen.eq(plain.iter().map(|(name, data)| (name, data))),
+                "not what the standard reads: {:?}, but {plain:?}",
+                whole.0
+            );
+        }
+        for (how, chunks) in cuts(stream) {
+            let parts = read(limit, stream, chunks);
+            assert!(parts == whole, "{how}: {parts:?}, not {whole:?}");
+        }
     }
 }
 
 /// Reads a stream cut into `chunks`.
-fn read<'s>(stream: &[u8], chunks: impl IntoIterator<Item = &'s [u8]>) -> Reading {
+fn read<'s>(limit: u64, stream: &[u8], chunks: impl IntoIterator<Item = &'s [u8]>) -> Reading {
     let mut seen = Vec::new();
     let mut sink = |event: Event<'_>| seen.push(see(stream, &event));
-    let mut tap = Tap::new();
+    let mut tap = Tap::with_event_bytes_max(limit);
     let mut fed = 0;
     for chunk in chunks {
         tap.feed(chunk, &mut sink);
@@ -76,36 +75,34 @@ fn see(stream: &[u8], event: &Event<'_>) -> Seen {
 }
 
 /// Events follow one another, lie in the stream, and are no larger than they may be.
-fn check_places(stream: &[u8], events: &[Seen]) {
+fn check_places(limit: u64, stream: &[u8], events: &[Seen]) {
     let mut before = 0;
     for event in events {
         assert!(before <= event.start, "one event begins within another");
         assert!(event.start < event.end && event.end <= stream.len() as u64);
-        assert_eq!(event.oversized, event.end - event.start > EVENT_BYTES_MAX);
-        assert!((event.data.len() + event.name.len()) as u64 <= EVENT_BYTES_MAX);
+        assert_eq!(event.oversized, event.end - event.start > limit);
+        assert!((event.data.len() + event.name.len()) as u64 <= limit);
         if let Some(at) = event.data_at {
             let there = &stream[at as usize..][..event.data.len()];
             assert!(there == event.data, "the data is not where it is said to be");
-            assert!(event.start < at && at < event.end);
+            assert!(event.start < at && at <= event.end);
         }
         before = event.end;
     }
 }
 
-/// Cuts a stream byte by byte, in two, and twice at places that depend on its bytes.
-fn cuts(stream: &[u8]) -> Vec<(&'static str, Vec<&[u8]>)> {
-    let small = stream.len() < 64 << 10;
-    let seed = stream.iter().take(4096).fold(0x9e37_79b9_7f4a_7c15, |hash, byte| {
+/// Cuts a stream byte by byte, in two, and at places that depend on its bytes.
+fn cuts(stream: &[u8]) -> [(&'static str, Vec<&[u8]>); 4] {
+    let seed = stream.iter().fold(0x9e37_79b9_7f4a_7c15, |hash: u64, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
     });
     let (left, right) = stream.split_at((seed >> 8) as usize % (stream.len() + 1));
-    let mut cuts = vec![("in two", vec![left, &[], right])];
-    if small {
-        cuts.push(("byte by byte", stream.chunks(1).collect()));
-        cuts.push(("in small parts", random(stream, seed, 9)));
-    }
-    cuts.push(("in large parts", random(stream, !seed, stream.len() / 3 + 2)));
-    cuts
+    [
+        ("in two", vec![left, &[], right]),
+        ("byte by byte", stream.chunks(1).collect()),
+        ("in small parts", random(stream, seed, 9)),
+        ("in large parts", random(stream, !seed, stream.len() / 3 + 2)),
+    ]
 }
 
 fn random(mut stream: &[u8], mut seed: u64, size_max: usize) -> Vec<&[u8]> {
@@ -117,56 +114,4 @@ fn random(mut stream: &[u8], mut seed: u64, size_max: usize) -> Vec<&[u8]> {
         stream = rest;
     }
     chunks
-}
-
-/// Puts so many bytes where the marks stand that events grow too large.
-fn expand(bytes: &[u8]) -> Vec<u8> {
-    let mut expanded = Vec::new();
-    let (mut rest, mut left) = (bytes, BIG_MAX);
-    while let Some(at) = rest.windows(BIG.len()).position(|word| word == BIG) {
-        if left == 0 {
-            break;
-        }
-        left -= 1;
-        expanded.extend_from_slice(&rest[..at]);
-        expanded.resize(expanded.len() + BIG_BYTES, b'y');
-        rest = &rest[at + BIG.len()..];
-    }
-    expanded.extend_from_slice(rest);
-    expanded
-}
-
-/// Reads events as the standard's algorithm is written, all at once and by copies; but an event
-/// that the stream's end cuts counts too.
-pub(crate) fn plain_reading(stream: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut text = stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream);
-    let (mut events, mut name, mut data) = (Vec::new(), Vec::new(), None::<Vec<u8>>);
-    while !text.is_empty() {
-        let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
-        let end = text.iter().position(is_end).unwrap_or(text.len());
-        let line = &text[..end];
-        let crlf = text[end..].starts_with(b"\r\n");
-        text = text.get(end + 1 + usize::from(crlf)..).unwrap_or_default();
-        if line.is_empty() {
-            let name = std::mem::take(&mut name);
-            events.extend(data.take().map(|data| (name, data)));
-            continue;
-        }
-        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
-        let value = line.get(colon + 1..).unwrap_or_default();
-        let value = value.strip_prefix(b" ").unwrap_or(value);
-        match &line[..colon] {
-            b"event" => name = value.to_vec(),
-            b"data" => {
-                let before = data.take().map(|mut data| {
-                    data.push(b'\n');
-                    data
-                });
-                data = Some([before.unwrap_or_default(), value.to_vec()].concat());
-            }
-            _ => {}
-        }
-    }
-    events.extend(data.map(|data| (name, data)));
-    events
 }
