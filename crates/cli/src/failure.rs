@@ -44,12 +44,14 @@ impl Failure {
     }
 
     /// Something else ended with this code.
+    #[must_use]
     pub fn with_code(mut self, code: u8) -> Failure {
         self.code = code;
         self
     }
 
     /// Says how to mend it.
+    #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self

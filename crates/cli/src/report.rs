@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::args::{ReportArgs, ReportBy};
+use crate::args::{LedgerArgs, ReportArgs, ReportBy};
 use crate::failure::Failure;
 use crate::home::Home;
 
@@ -155,15 +155,10 @@ pub struct UsageRow {
 
 /// `fisc report`.
 pub fn run(args: &ReportArgs) -> Result<(), Failure> {
-    let home = Home::find()?;
-    let ledger = match (&args.db, &args.run) {
-        (Some(db), _) => db.clone(),
-        (None, Some(run)) => home.ledger_of(run)?,
-        (None, None) => home.ledger(&crate::args::LedgerArgs {
-            db: None,
-            run: None,
-        })?,
-    };
+    let ledger = Home::find()?.ledger(&LedgerArgs {
+        db: args.db.clone(),
+        run: args.run.clone(),
+    })?;
     let report = gather(&ledger, None)?;
     let mut out = io::stdout().lock();
     let written = if args.json {

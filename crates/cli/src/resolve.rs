@@ -1,5 +1,7 @@
 //! `fisc resolve`: the holds whose end a crash left unknown, and how each did end.
 
+use std::path::Path;
+
 use fisc::{Amount, Fisc, HoldId, InDoubt, Options, TokenCounting};
 use fisc_ledger::Reader;
 
@@ -13,7 +15,7 @@ pub(crate) async fn run(args: &ResolveArgs) -> Result<u8, Failure> {
     let ledger = Home::find()?.ledger(&args.ledger)?;
     let counting = counting(&Reader::open(&ledger)?)?;
     let Some(hold) = &args.hold else {
-        // Only looked at: whoever writes the ledger need not end for it.
+        take_over(&ledger, counting).await?;
         return list(&Reader::open(&ledger)?);
     };
     let id = HoldId::parse(hold).ok_or_else(|| {
@@ -37,6 +39,24 @@ pub(crate) async fn run(args: &ResolveArgs) -> Result<u8, Failure> {
     );
     fisc.close().await?;
     Ok(0)
+}
+
+/// Puts the holds in doubt that a process left open when it died. One that still runs keeps its
+/// ledger and its holds.
+async fn take_over(ledger: &Path, counting: TokenCounting) -> Result<(), Failure> {
+    let (open, _) = Reader::open(ledger)?.holds()?;
+    if open.is_empty() {
+        return Ok(());
+    }
+    let options = Options {
+        counting,
+        ..Options::at(ledger)
+    };
+    match Fisc::open(options) {
+        Ok(fisc) => Ok(fisc.close().await?),
+        Err(fisc::Error::Open(fisc_ledger::Error::Locked { .. })) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn actual(args: &ResolveArgs, doubt: &InDoubt) -> Result<Amount, Failure> {
@@ -74,7 +94,7 @@ fn list(reader: &Reader) -> Result<u8, Failure> {
     }
     if !open.is_empty() {
         let open = show_count(open.len() as u64, "hold", "holds");
-        println!("{open} open: calls that run, or whose process died");
+        println!("{open} open, of calls that run");
     }
     Ok(0)
 }

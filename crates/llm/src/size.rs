@@ -222,6 +222,9 @@ impl<'a> Sizer<'a> {
         let least = self.least_time();
         let free = self.free.time();
         let mut times = [None; 4];
+        if limit < least {
+            return times;
+        }
         if limit <= self.beside().time() {
             times[0] = Some(limit);
         }

@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-/// The largest event that is looked into, in bytes from its first field to its end.
+/// The largest event that is looked into, in bytes from its first field to its blank line.
 pub const EVENT_BYTES_MAX: u64 = 4 << 20;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -225,6 +225,8 @@ impl Tap {
         let end = self.offset + next as u64;
         if !was_in_line {
             let data = piece.take().map(|(from, to)| &chunk[from..to]);
+            // Without the blank line, of which a cut may hide the LF.
+            self.limit_event(self.line_start);
             self.dispatch(end, data, sink);
             return;
         }
@@ -296,7 +298,6 @@ impl Tap {
 
     /// Gives the event that a blank line or the stream's end has ended.
     fn dispatch(&mut self, end: u64, data: Option<&[u8]>, sink: &mut impl FnMut(Event<'_>)) {
-        self.limit_event(end);
         let event = &mut self.event;
         let Some(start) = event.start.take() else {
             return;

@@ -214,20 +214,17 @@ impl Source<'_> {
             let agent = by.budget.then(|| self.path(refusal.budget));
             let operation = by.operation.then(|| refusal.operation.to_string());
             let same = |row: &&mut UseRow| row.agent == agent && row.operation == operation;
-            match uses.iter_mut().find(same) {
-                Some(row) => row.refused += refusal.refused,
-                None => {
-                    let refused = refusal.refused;
-                    let cost_usd = Money::ZERO.to_decimal();
-                    uses.push(UseRow {
-                        agent,
-                        operation,
-                        refused,
-                        cost_usd,
-                        ..UseRow::default()
-                    });
-                }
+            if let Some(row) = uses.iter_mut().find(same) {
+                row.refused += refusal.refused;
+                continue;
             }
+            uses.push(UseRow {
+                agent,
+                operation,
+                refused: refusal.refused,
+                cost_usd: Money::ZERO.to_decimal(),
+                ..UseRow::default()
+            });
         }
         Ok(uses)
     }

@@ -81,7 +81,9 @@ impl Plan {
             overlay: overlay.transpose()?,
             prices_version: String::new(),
         };
-        plan.prices_version = plan.price_book()?.version().to_owned();
+        plan.price_book()?
+            .version()
+            .clone_into(&mut plan.prices_version);
         Ok(plan)
     }
 

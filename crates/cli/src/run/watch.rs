@@ -45,10 +45,9 @@ impl Watch {
     pub(super) fn start(args: &RunArgs, fisc: Fisc, gateway: Arc<Gateway>, run: &str) -> Watch {
         let terminal = std::io::stderr().is_terminal();
         let status = match args.status {
-            StatusArg::None => StatusLine::silent(),
             StatusArg::Line => StatusLine::lines(),
             StatusArg::Auto if terminal => StatusLine::live(),
-            StatusArg::Auto => StatusLine::silent(),
+            StatusArg::Auto | StatusArg::None => StatusLine::silent(),
         };
         status.greet(run, &gateway.addr().to_string(), &fisc);
         let watched = Watched {

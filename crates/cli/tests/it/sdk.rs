@@ -57,7 +57,11 @@ pub(crate) fn same_lines(seen: &[String], directly: &[String]) {
         lines.cloned().collect()
     };
     assert_eq!(seen.len(), directly.len());
-    assert_eq!(only(seen, directly), only(directly, seen), "the program saw something else");
+    assert_eq!(
+        only(seen, directly),
+        only(directly, seen),
+        "the program saw something else"
+    );
 }
 
 /// Runs a program under `fisc run` in each way of naming, and compares all books.
@@ -117,4 +121,49 @@ fn both_sdks_in_one_process_are_charged_the_truth() {
         (MARKED_PATH, &by_name),
     ];
     check("mixed_team.py", 20, &manners);
+}
+
+#[test]
+fn a_book_that_differs_by_one_token_or_one_name_is_noticed() {
+    let world = World::new();
+    let provider = world.provider(SEED);
+    let args = ["--cost", "5", "--json", "report.json"];
+    let mut command = world.run_python(&provider, &args, "mixed_team.py");
+    process::run(
+        command.env("NAMING", "headers").env("TEAM_WORKERS", "1"),
+        PATIENCE,
+    )
+    .success();
+    let truth = provider.end();
+    let report = world.json("report.json");
+    let ledger = world.ledger_of(report["run"].as_str().expect("a run"));
+    assert_eq!(compare(&truth, &ledger, &by_name), 5);
+    compare_report(&truth, &report, &by_name);
+
+    let text = std::fs::read_to_string(&truth).expect("the truth");
+    let last = text.lines().last().expect("a record");
+    let output: Value = serde_json::from_str(last).expect("JSON");
+    let output = output["canonical"]["output"].as_u64().expect("a count");
+    let changed = [
+        last.replace(
+            &format!("\"output\":{output}"),
+            &format!("\"output\":{}", output + 1),
+        ),
+        last.replace("planner|sum-up", "planner|plan"),
+        last.replace("claude-sonnet-4-5", "claude-haiku-4-5"),
+    ];
+    for line in changed {
+        assert_ne!(line, last);
+        let path = world.dir.write("changed.jsonl", &text.replace(last, &line));
+        let books = || drop(compare(&path, &ledger, &by_name));
+        assert!(
+            std::panic::catch_unwind(books).is_err(),
+            "the books agreed with {line}"
+        );
+        let reports = || compare_report(&path, &report, &by_name);
+        assert!(
+            std::panic::catch_unwind(reports).is_err(),
+            "the report agreed with {line}"
+        );
+    }
 }

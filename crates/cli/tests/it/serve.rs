@@ -79,14 +79,23 @@ fn a_team_is_charged_the_truth() {
     let by_header = [("NAMING", "headers")];
     let seen_openai = through(&world, &gateway, "openai_program.py", CI, "", &by_header);
     let by_path = [("NAMING", "path")];
-    let seen_anthropic = through(&world, &gateway, "anthropic_program.py", DEV, "/a/x", &by_path);
+    let seen_anthropic = through(
+        &world,
+        &gateway,
+        "anthropic_program.py",
+        DEV,
+        "/a/x",
+        &by_path,
+    );
     same_lines(&seen_openai, &openai);
     same_lines(&seen_anthropic, &anthropic);
 
     let ledger = world.dir.join("ledger.db");
     let ledger_text = ledger.display().to_string();
     // Beside its writer, which still serves.
-    let report = world.done(["report", "--db", &ledger_text, "--json"]).success();
+    let report = world
+        .done(["report", "--db", &ledger_text, "--json"])
+        .success();
     let report: Value = serde_json::from_str(&report.stdout).expect("JSON");
     gateway.end();
     let truth = provider.end();
@@ -98,7 +107,11 @@ fn a_team_is_charged_the_truth() {
     let truth = std::fs::read_to_string(truth).expect("the truth");
     for line in truth.lines() {
         let record: Value = serde_json::from_str(line).expect("a record");
-        let expected = if record["wire"] == "openai" { "oaiK" } else { "antK" };
+        let expected = if record["wire"] == "openai" {
+            "oaiK"
+        } else {
+            "antK"
+        };
         assert_eq!(record["key_end"], expected, "another key came: {record}");
     }
 }
@@ -109,10 +122,20 @@ fn a_key_can_name_the_agent_and_its_operation() {
     let provider = world.provider("7");
     let gateway = world.serve(&config(&provider), SECRETS);
     let key = format!("{CI}~planner~draft");
-    through(&world, &gateway, "mixed_team.py", &key, "", &[("TEAM_WORKERS", "2")]);
+    through(
+        &world,
+        &gateway,
+        "mixed_team.py",
+        &key,
+        "",
+        &[("TEAM_WORKERS", "2")],
+    );
     gateway.end();
     let planner = |_: &str, _: &str, _: &str| ("team/nightly/planner".into(), "draft".into());
-    assert_eq!(compare(&provider.end(), &world.dir.join("ledger.db"), &planner), 8);
+    assert_eq!(
+        compare(&provider.end(), &world.dir.join("ledger.db"), &planner),
+        8
+    );
 }
 
 #[test]
@@ -120,7 +143,12 @@ fn a_wrong_key_gets_the_sdks_own_error() {
     let world = World::new();
     let provider = world.provider("7");
     let gateway = world.serve(&config(&provider), SECRETS);
-    for key in [OPENAI_KEY, "sk-fisc-ci.wrong", &CI[..CI.len() - 1], "sk-fisc-nobody.x"] {
+    for key in [
+        OPENAI_KEY,
+        "sk-fisc-ci.wrong",
+        &CI[..CI.len() - 1],
+        "sk-fisc-nobody.x",
+    ] {
         let mut command = world.python("over_budget.py");
         command
             .env("OPENAI_BASE_URL", format!("{}/v1", gateway.url))
@@ -133,7 +161,11 @@ fn a_wrong_key_gets_the_sdks_own_error() {
             line["type"].as_str().expect("an error").to_owned()
         });
         let errors: Vec<String> = errors.collect();
-        assert_eq!(errors, ["AuthenticationError", "AuthenticationError"], "{key}");
+        assert_eq!(
+            errors,
+            ["AuthenticationError", "AuthenticationError"],
+            "{key}"
+        );
         assert!(!finished.stdout.contains(key), "the key is told");
     }
     gateway.end();

@@ -423,6 +423,14 @@ fn likely_time(time: &Quantiles, stream: bool) -> TimeUs {
     TimeUs(i64::try_from(likely).unwrap_or(i64::MAX))
 }
 
+/// The least output worth a call; none may think more than its cap allows.
+fn output_floor(state: &State, facts: &RequestFacts<'_>) -> u64 {
+    match facts.thinking {
+        0 => state.policy.output_floor,
+        thinking => state.policy.output_floor.max(thinking.saturating_add(1)),
+    }
+}
+
 /// The output that a request may have when nothing is written into it.
 fn own_output(ask: &Ask<'_>) -> u64 {
     ask.asked_output.unwrap_or(ask.model_output.tokens())

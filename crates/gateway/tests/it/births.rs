@@ -48,7 +48,9 @@ async fn calls_at_once_under_a_new_name_make_one_budget() {
     assert_eq!(statuses.len(), 1 + NAMES.len() + 3, "{paths:?}");
     for name in NAMES {
         let path = path_of(name);
-        let own = truth.iter().filter(|record| record.label.as_deref() == Some(&*path));
+        let own = truth
+            .iter()
+            .filter(|record| record.label.as_deref() == Some(&*path));
         let own: Vec<_> = own.collect();
         assert_eq!(own.len(), TWINS, "{path}");
         let (truly, spent) = (house.sum(own), house.status(&path).own_spent);

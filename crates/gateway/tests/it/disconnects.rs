@@ -25,6 +25,10 @@ const AT_ONCE: usize = 64;
 const TOKENS: u64 = 40;
 /// The prompt says how long the answer is; the cap leaves room above it.
 const DIRECTIONS: &str = "tokens=40";
+/// What a provider plays that does not honour the cap, so that the hold has to grow.
+const BEYOND: &str = "over_max";
+/// One in so many drained calls is of that kind.
+const BEYOND_IN: usize = 7;
 /// One in so many clients leaves while it still sends its request.
 const UNSENT_IN: u64 = 20;
 /// One in so many leaves while it waits for the first byte.
@@ -154,7 +158,7 @@ async fn play(policy: OnDisconnect, seed: u64) -> (House, Vec<Left>) {
                 if number >= clients {
                     return left;
                 }
-                left.push(come_and_leave(&house, number, &lengths, &mut random).await);
+                left.push(come_and_leave(&house, policy, number, &lengths, &mut random).await);
             }
         })
     });
@@ -211,13 +215,20 @@ async fn answer_lengths(house: &House) -> [usize; 4] {
 /// Makes one call and leaves at a random place.
 async fn come_and_leave(
     house: &House,
+    policy: OnDisconnect,
     number: usize,
     lengths: &[usize; 4],
     random: &mut Random,
 ) -> Left {
     let kind = number % KINDS.len();
     let (wire, stream) = KINDS[kind];
-    let ask = Ask::new(wire, stream, &format!("c{number}"), DIRECTIONS);
+    let beyond = policy == OnDisconnect::Drain && number / KINDS.len() % BEYOND_IN == 0;
+    let name = format!("c{number}");
+    let ask = if beyond {
+        Ask::new(wire, stream, &name, BEYOND).capped(1 + random.below(8))
+    } else {
+        Ask::new(wire, stream, &name, DIRECTIONS)
+    };
     let request = ask.request(house);
     let sent = random.below(UNSENT_IN) != 0;
     let part = if sent {

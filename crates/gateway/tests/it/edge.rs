@@ -106,19 +106,21 @@ async fn a_request_of_two_lengths_is_never_two_requests() {
         ("not last", vec![("transfer-encoding", "chunked, identity")], body.clone()),
         ("a size that is none", vec![("transfer-encoding", "chunked")], format!("4x\r\n{body}")),
     ];
-    let mut made = 0;
     for (case, headers, body) in cases {
+        let made = fake.got().len();
         let request = raw::request("POST", &path, &headers, (body + &smuggled).as_bytes());
         let mut socket = raw::send(gateway.addr(), &request).await;
-        eprintln!("CASE {case}");
-        let first = raw::answer(&mut socket).await;
-        // What may be read in two ways is either refused, or read in one and the connection ends.
-        assert!([200, 400].contains(&first.status), "{case}: {}", first.text());
-        made += usize::from(first.status == 200);
-        let second = rest(&mut socket).await;
-        assert!(second.is_empty(), "{case}: {}", String::from_utf8_lossy(&second));
-        assert_eq!(fake.got().len(), made, "{case}");
+        let bytes = rest(&mut socket).await;
+        // What may be read in two ways is either refused, or read in one; then the connection
+        // ends, by a reset where something was left unread, which may overtake the answer.
+        let answers = String::from_utf8_lossy(&bytes).matches("HTTP/1.1 ").count();
+        assert!(answers <= 1, "{case}: {}", String::from_utf8_lossy(&bytes));
+        let first = Seen::read(&bytes).map(|seen| seen.status);
+        assert!(first.is_none_or(|status| [200, 400].contains(&status)), "{case}: {first:?}");
+        let made = fake.got().len() - made;
+        assert!(made <= usize::from(case.starts_with("both")), "{case}: {made} were made");
     }
+    assert!(!fake.got().is_empty(), "one length is well-formed beside chunks");
     for got in fake.got() {
         let got = String::from_utf8(got).expect("text").to_lowercase();
         assert!(!got.contains("transfer-encoding"), "{got}");

@@ -15,7 +15,7 @@ use fisc::{Durability, Limits, Permille, Terms};
 use fisc_gateway::Policy;
 use fisc_rehearsal::{Latency, Settings, TruthRecord, Wire};
 use fisc_testkit::http::Answer;
-use tokio::sync::Mutex;
+use tokio::sync::{Barrier, RwLock, Semaphore};
 
 use crate::agents::{Agent, Called, Manner, check_ending};
 use crate::harness::{Books, House, Plan, ROOT};
@@ -34,8 +34,10 @@ const LATENCY_SHORTENED: u64 = 5;
 const LATENCY_SHORTENED_LITTLE: u64 = 2;
 /// The provider measures durations in whole milliseconds, each end rounded.
 const CLOCK_GRAIN_US: i64 = 2_000;
-/// How many calls the warm-up makes.
+/// How many clients the warm-up has.
 const WARM_UP_CLIENTS: usize = 60;
+/// How many of them call at once where time is measured: about as many as a budget of time lets.
+const WARM_UP_AT_ONCE: usize = 4;
 
 /// One cell of the matrix.
 #[derive(Debug, Clone, Copy)]
@@ -51,8 +53,8 @@ struct Answers {
     waiting_most: u32,
 }
 
-/// Held while a cell runs: what the others use of the processor would be measured as time.
-static ALONE: Mutex<()> = Mutex::const_new(());
+/// Held alone where time is measured: what other cells use of the processor would be, too.
+static PROCESSOR: RwLock<()> = RwLock::const_new(());
 
 // === the matrix ===
 
@@ -87,7 +89,12 @@ async fn active_time_anthropic() {
 }
 
 async fn matrix(wire: Wire, binding: Resource) {
-    let _alone = ALONE.lock().await;
+    let (_shared, _alone);
+    if binding == Resource::Time {
+        _alone = PROCESSOR.write().await;
+    } else {
+        _shared = PROCESSOR.read().await;
+    }
     for stream in [false, true] {
         for max_tokens in [Some(MAX_TOKENS), None] {
             // Anthropic's wire has no calls without a cap.
@@ -127,9 +134,10 @@ fn agent_name(number: usize) -> String {
     format!("team-{team}.group-{group}.agent-{agent}")
 }
 
-/// Lets all agents work at once.
-async fn call_all(house: &House, manner: Manner, clients: usize) -> Answers {
-    let start = Arc::new(tokio::sync::Barrier::new(clients));
+/// Lets all agents work, so many of them at once.
+async fn call_all(house: &House, manner: Manner, clients: usize, at_once: usize) -> Answers {
+    let start = Arc::new(Barrier::new(clients));
+    let working = Arc::new(Semaphore::new(at_once));
     let mut tasks = Vec::new();
     for number in 0..clients {
         let name = agent_name(number);
@@ -140,8 +148,10 @@ async fn call_all(house: &House, manner: Manner, clients: usize) -> Answers {
             manner,
         };
         let (client, start) = (house.client.clone(), Arc::clone(&start));
+        let working = Arc::clone(&working);
         tasks.push(tokio::spawn(async move {
             start.wait().await;
+            let _works = working.acquire().await.expect("it is never closed");
             let called = agent.work(&client, CALLS_EACH).await;
             (agent, called)
         }));
@@ -190,7 +200,11 @@ impl Cell {
     /// Returns what a call of this manner costs on average, found against another budget.
     async fn warm_up(self) -> Amount {
         let house = House::start(self.plan(Terms::default())).await;
-        let answers = call_all(&house, self.manner, WARM_UP_CLIENTS).await;
+        let at_once = match self.binding {
+            Resource::Time => WARM_UP_AT_ONCE,
+            Resource::Tokens | Resource::Cost => WARM_UP_CLIENTS,
+        };
+        let answers = call_all(&house, self.manner, WARM_UP_CLIENTS, at_once).await;
         assert!(answers.all().all(|called| called.answer.status == 200));
         house.rest().await;
         let truth = house.truth().await;
@@ -236,7 +250,7 @@ impl Cell {
         let house = House::start(self.plan(self.terms(limit))).await;
         self.allocate(&house, limit).await;
         let begun = house.fisc.ticks();
-        let answers = call_all(&house, self.manner, CLIENTS).await;
+        let answers = call_all(&house, self.manner, CLIENTS, CLIENTS).await;
         house.check_books().await;
         let truth = house.truth().await;
         self.check_answers(&answers, &truth);
@@ -248,7 +262,10 @@ impl Cell {
             utilized * 100.0,
             truth.len(),
             answers.count(402),
-            answers.all().filter(|called| is_cut(&called.answer)).count(),
+            answers
+                .all()
+                .filter(|called| is_cut(&called.answer))
+                .count(),
             answers.waiting_most,
             (house.fisc.ticks().0 - begun.0) as f64 / 1e6,
         );
@@ -304,7 +321,10 @@ impl Cell {
             }
         }
         // An agent's last call may be cut; calls before it are not.
-        let cut = answers.all().filter(|called| is_cut(&called.answer)).count();
+        let cut = answers
+            .all()
+            .filter(|called| is_cut(&called.answer))
+            .count();
         assert!(cut <= AGENTS, "{self:?}: {cut} calls were cut");
         let refused = answers.count(402);
         assert!(refused > 0, "{self:?}: the budget never ran out");

@@ -71,7 +71,11 @@ pub(crate) fn compare(truth: &Path, ledger: &Path, naming: Naming<'_>) -> usize 
         "of {} true calls these were not booked so:\n{lost:#?}\nbut these were:\n{invented:#?}",
         expected.len(),
     );
-    assert_eq!(rollups(ledger), sums(&expected, by_all), "the roll-ups differ");
+    assert_eq!(
+        rollups(ledger),
+        sums(&expected, by_all),
+        "the roll-ups differ"
+    );
     let nanos: i64 = expected.iter().map(|row| row.nanos).sum();
     assert_eq!(nanos, total, "the script contradicts itself");
     let calls = expected.len();
@@ -86,9 +90,13 @@ pub(crate) fn compare_report(truth: &Path, report: &Value, naming: Naming<'_>) {
     let reported = |list: &str, keys: &[&str]| reported(&report[list], keys);
     let agents = sums(&expected, |row| vec![row.agent.clone()]);
     assert_eq!(reported("agents", &["agent"]), agents);
-    let operations = sums(&expected, |row| vec![row.agent.clone(), row.operation.clone()]);
+    let operations = sums(&expected, |row| {
+        vec![row.agent.clone(), row.operation.clone()]
+    });
     assert_eq!(reported("operations", &["agent", "operation"]), operations);
-    let models = sums(&expected, |row| vec![row.provider.clone(), row.model.clone()]);
+    let models = sums(&expected, |row| {
+        vec![row.provider.clone(), row.model.clone()]
+    });
     assert_eq!(reported("models", &["provider", "model"]), models);
     let whole = sums(&expected, |_| Vec::new());
     let hours = reported("hours", &["hour"]);
@@ -114,7 +122,9 @@ pub(crate) fn true_calls(truth: &Path, naming: Naming<'_>) -> (Vec<CallRow>, i64
     let said: Value = serde_json::from_str(&said.stdout).expect("the script prints JSON");
     let calls = said["by_call"].as_array().expect("a list");
     let row = |call: &Value| {
-        let label = call["label"].as_str().expect("every program labels its calls");
+        let label = call["label"]
+            .as_str()
+            .expect("every program labels its calls");
         let (agent, operation) = label.split_once('|').expect("agent|op");
         let text = |name: &str| call[name].as_str().expect("a text").to_owned();
         let (agent, operation) = naming(&text("wire"), agent, operation);
@@ -147,7 +157,13 @@ fn booked_calls(ledger: &Path) -> Vec<CallRow> {
     let entries = reader.entries(0, usize::MAX).expect("entries");
     let mut rows = Vec::new();
     for row in entries {
-        let Entry::Settle { amount, overrun, facts, .. } = row.entry else {
+        let Entry::Settle {
+            amount,
+            overrun,
+            facts,
+            ..
+        } = row.entry
+        else {
             continue;
         };
         assert!(!facts.estimated, "an estimate: {facts:?}");
@@ -179,11 +195,18 @@ fn rollups(ledger: &Path) -> BTreeMap<Vec<String>, Sums> {
         provider: true,
         hour: false,
     };
-    let rows = reader.rollups(&fisc_ledger::Filter::default(), by).expect("roll-ups");
+    let rows = reader
+        .rollups(&fisc_ledger::Filter::default(), by)
+        .expect("roll-ups");
     let keyed = rows.iter().map(|row| {
         let text = |name: &Option<std::sync::Arc<str>>| name.as_deref().unwrap_or("").to_owned();
         let agent = paths[&row.budget.expect("told apart by budget").0].clone();
-        let key = vec![agent, text(&row.operation), text(&row.provider), text(&row.model)];
+        let key = vec![
+            agent,
+            text(&row.operation),
+            text(&row.provider),
+            text(&row.model),
+        ];
         let sums = Sums {
             calls: row.totals.calls,
             tokens: Tokens::of(&row.totals.usage),
@@ -214,10 +237,7 @@ fn by_all(row: &CallRow) -> Vec<String> {
         .to_vec()
 }
 
-fn sums(
-    rows: &[CallRow],
-    key: impl Fn(&CallRow) -> Vec<String>,
-) -> BTreeMap<Vec<String>, Sums> {
+fn sums(rows: &[CallRow], key: impl Fn(&CallRow) -> Vec<String>) -> BTreeMap<Vec<String>, Sums> {
     let mut sums: BTreeMap<Vec<String>, Sums> = BTreeMap::new();
     for row in rows {
         let one = Sums {

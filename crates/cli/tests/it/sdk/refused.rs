@@ -5,8 +5,8 @@ use fisc_testkit::process;
 use serde_json::{Value, json};
 
 use super::books::compare;
-use super::world::{PATIENCE, World};
 use super::nobody;
+use super::world::{PATIENCE, World};
 
 /// What `over_budget.py` and the run told.
 struct Refused {
@@ -31,13 +31,17 @@ fn refused(budget: &[&str]) -> Refused {
     let finished = process::run(&mut command, PATIENCE);
     let truth = provider.end();
     let text = std::fs::read_to_string(&truth).expect("the truth");
-    let reached = text.lines().filter(|line| line.contains("\"state\":\"ended\"")).count();
+    let reached = text
+        .lines()
+        .filter(|line| line.contains("\"state\":\"ended\""))
+        .count();
     let report = world.json("report.json");
     let run = report["run"].as_str().expect("a run");
     let generated = compare(&truth, &world.ledger_of(run), &nobody);
-    let mut lines = finished.stdout.lines().map(|line| {
-        serde_json::from_str(line).expect("the program prints JSON")
-    });
+    let mut lines = finished
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("the program prints JSON"));
     Refused {
         openai: lines.next().expect("a line"),
         anthropic: lines.next().expect("a second line"),
@@ -52,43 +56,77 @@ fn refused(budget: &[&str]) -> Refused {
 #[test]
 fn an_exhausted_budget_raises_once_with_the_whole_message() {
     let refused = refused(&["--cost", "0.001"]);
-    let Refused { openai, anthropic, report, .. } = &refused;
+    let Refused {
+        openai,
+        anthropic,
+        report,
+        ..
+    } = &refused;
     let (first, second) = (&openai["succeeded"], &anthropic["succeeded"]);
     let succeeded = first.as_u64().expect("a count") + second.as_u64().expect("a count");
     assert!(succeeded > 0, "nothing fitted: {openai}");
-    assert_eq!(refused.reached as u64, succeeded, "a refused call reached the provider");
+    assert_eq!(
+        refused.reached as u64, succeeded,
+        "a refused call reached the provider"
+    );
     assert_eq!(refused.generated as u64, succeeded);
 
-    assert_eq!((&openai["type"], &openai["status"]), (&json!("APIStatusError"), &json!(402)));
+    assert_eq!(
+        (&openai["type"], &openai["status"]),
+        (&json!("APIStatusError"), &json!(402))
+    );
     assert_eq!(openai["code"], "budget_exhausted");
     assert_eq!(openai["should_retry"], "false");
     let message = openai["body"]["message"].as_str().expect("a message");
     assert_eq!(openai["message"], format!("Error code: 402 - {message}"));
-    assert!(message.starts_with("budget 'run' is exhausted: $"), "{message}");
+    assert!(
+        message.starts_with("budget 'run' is exhausted: $"),
+        "{message}"
+    );
     let rest = " of $0.001 used, $0.00005 kept for wrapping up, this call needs up to $";
     assert!(message.contains(rest), "{message}");
-    assert!(message.ends_with(". Raise its cost limit; a retry cannot succeed"), "{message}");
+    assert!(
+        message.ends_with(". Raise its cost limit; a retry cannot succeed"),
+        "{message}"
+    );
 
     let kind = (&anthropic["type"], &anthropic["status"]);
     assert_eq!(kind, (&json!("PaymentRequiredError"), &json!(402)));
     let bases = anthropic["bases"].as_array().expect("a list");
-    assert!(bases.contains(&json!("anthropic.APIStatusError")), "{bases:?}");
+    assert!(
+        bases.contains(&json!("anthropic.APIStatusError")),
+        "{bases:?}"
+    );
     let error = &anthropic["body"]["error"];
     assert_eq!(error["type"], "billing_error");
     assert_eq!(error["details"]["error_code"], "budget_exhausted");
     let message = error["message"].as_str().expect("a message");
     assert!(message.contains(rest), "{message}");
     let shown = anthropic["message"].as_str().expect("a text");
-    assert!(shown.contains(message), "the exception hides the message: {shown}");
+    assert!(
+        shown.contains(message),
+        "the exception hides the message: {shown}"
+    );
 
     // Two SDKs, one refusal each: neither tried again.
     assert_eq!(report["refused"], 2);
     assert_eq!(report["agents"][0]["refused"], 2);
     assert_eq!((refused.code, &report["exit_code"]), (122, &json!(122)));
     assert_eq!(report["outcome"], "exhausted");
-    assert_eq!(report["limiting"], json!({ "budget": "run", "resource": "cost" }));
-    assert!(refused.stderr.contains(" stopped by: cost of budget run\n"), "{}", refused.stderr);
-    assert!(refused.stderr.contains("exhausted, exit 122"), "{}", refused.stderr);
+    assert_eq!(
+        report["limiting"],
+        json!({ "budget": "run", "resource": "cost" })
+    );
+    assert!(
+        refused.stderr.contains(" stopped by: cost of budget run\n"),
+        "{}",
+        refused.stderr
+    );
+    assert!(
+        refused.stderr.contains("exhausted, exit 122"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]
@@ -96,13 +134,18 @@ fn a_call_that_can_never_fit_is_refused_before_anything_is_sent() {
     let refused = refused(&["--tokens", "20"]);
     assert_eq!((refused.reached, refused.generated), (0, 0));
     assert_eq!(refused.openai["code"], "request_exceeds_budget");
-    let message = refused.openai["body"]["message"].as_str().expect("a message");
+    let message = refused.openai["body"]["message"]
+        .as_str()
+        .expect("a message");
     let expected = "more than budget 'run' has in all (20 tokens, 1 tokens kept for wrapping up). \
                     Send less input or a smaller max_tokens, or raise the limit";
     assert!(message.ends_with(expected), "{message}");
     assert_eq!(refused.report["refused"], 2);
     assert_eq!(refused.code, 122);
-    assert_eq!(refused.report["limiting"], json!({ "budget": "run", "resource": "tokens" }));
+    assert_eq!(
+        refused.report["limiting"],
+        json!({ "budget": "run", "resource": "tokens" })
+    );
     assert_eq!(refused.report["budgets"][0]["tokens"]["spent"], 0);
 }
 
@@ -119,13 +162,19 @@ fn a_model_without_a_price_is_refused_but_exhausts_nothing() {
     let truth = std::fs::read_to_string(provider.end()).expect("the truth");
     assert_eq!(truth, "", "it reached the provider");
     let line: Value = serde_json::from_str(&finished.stdout).expect("a line");
-    assert_eq!((&line["status"], &line["code"]), (&json!(402), &json!("model_unpriced")));
+    assert_eq!(
+        (&line["status"], &line["code"]),
+        (&json!(402), &json!("model_unpriced"))
+    );
     let report = world.json("report.json");
     assert_eq!((finished.code(), &report["outcome"]), (3, &json!("failed")));
     assert_eq!(report["limiting"], Value::Null);
     assert_eq!(report["refused"], 1);
     let operation = &report["operations"][0];
-    assert_eq!((&operation["agent"], &operation["operation"]), (&json!("run/main"), &json!("ask")));
+    assert_eq!(
+        (&operation["agent"], &operation["operation"]),
+        (&json!("run/main"), &json!("ask"))
+    );
 }
 
 /// Runs a call that sets 1,024 tokens aside for thinking; returns its line and what reached the
@@ -138,8 +187,13 @@ fn thinks_under(cost: &str) -> (Value, Vec<Value>) {
     let mut command = world.run_python(&provider, &args, "thinking_program.py");
     let finished = process::run(&mut command, PATIENCE);
     let truth = std::fs::read_to_string(provider.end()).expect("the truth");
-    let records = truth.lines().map(|line| serde_json::from_str(line).expect("a record"));
-    (serde_json::from_str(&finished.stdout).expect("a line"), records.collect())
+    let records = truth
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a record"));
+    (
+        serde_json::from_str(&finished.stdout).expect("a line"),
+        records.collect(),
+    )
 }
 
 #[test]

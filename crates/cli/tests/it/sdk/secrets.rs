@@ -29,7 +29,10 @@ fn no_key_under(folder: &Path) -> usize {
         if path.is_dir() {
             files += no_key_under(&path);
         } else {
-            no_key_in(&path.display().to_string(), &fs::read(&path).expect("a file"));
+            no_key_in(
+                &path.display().to_string(),
+                &fs::read(&path).expect("a file"),
+            );
             files += 1;
         }
     }
@@ -54,13 +57,23 @@ fn the_child_finds_keys_that_are_worthless_elsewhere() {
     assert!(text("ANTHROPIC_API_KEY").starts_with("sk-ant-"), "{found}");
     assert_ne!(text("OPENAI_API_KEY"), text("ANTHROPIC_API_KEY"));
     assert_eq!(text("MY_KEY"), text("OPENAI_API_KEY"));
-    for (name, end) in [("OPENAI_BASE_URL", "/a/main/v1"), ("ANTHROPIC_BASE_URL", "/a/main")] {
+    for (name, end) in [
+        ("OPENAI_BASE_URL", "/a/main/v1"),
+        ("ANTHROPIC_BASE_URL", "/a/main"),
+    ] {
         assert!(text(name).ends_with(end), "{name}={}", text(name));
-        assert!(text(name).starts_with("http://127.0.0.1:"), "{name}={}", text(name));
+        assert!(
+            text(name).starts_with("http://127.0.0.1:"),
+            "{name}={}",
+            text(name)
+        );
     }
     assert!(text("NO_PROXY").contains("127.0.0.1"), "{found}");
     assert_eq!(text("FISC_AGENT"), "main");
-    assert!(finished.stderr.contains(&text("FISC_RUN_ID")), "the report names the run");
+    assert!(
+        finished.stderr.contains(&text("FISC_RUN_ID")),
+        "the report names the run"
+    );
 }
 
 #[test]
@@ -68,7 +81,9 @@ fn a_key_that_was_not_set_is_never_set() {
     let world = World::new();
     let provider = world.provider("5");
     let mut command = world.run_python(&provider, &["--cost", "1"], "environment.py");
-    command.env_remove("OPENAI_API_KEY").env_remove("ANTHROPIC_API_KEY");
+    command
+        .env_remove("OPENAI_API_KEY")
+        .env_remove("ANTHROPIC_API_KEY");
     let finished = process::run(&mut command, PATIENCE).success();
     let found: Value = serde_json::from_str(&finished.stdout).expect("an environment");
     for name in ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "CODEX_API_KEY"] {
@@ -80,15 +95,35 @@ fn a_key_that_was_not_set_is_never_set() {
 fn keys_reach_the_provider_and_nothing_else() {
     let world = World::new();
     let provider = world.provider("5");
-    let args = ["--cost", "1", "--json", "report.json", "--report", "report.txt"];
+    let args = [
+        "--cost",
+        "1",
+        "--json",
+        "report.json",
+        "--report",
+        "report.txt",
+    ];
     let mut command = world.run_python(&provider, &args, "mixed_team.py");
-    command.env("FISC_LOG", "trace").env("NAMING", "headers").env("TEAM_WORKERS", "2");
+    command
+        .env("FISC_LOG", "trace")
+        .env("NAMING", "headers")
+        .env("TEAM_WORKERS", "2");
     let finished = process::run(&mut command, PATIENCE).success();
-    assert!(finished.stderr.contains("TRACE"), "nothing was traced:\n{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("TRACE"),
+        "nothing was traced:\n{}",
+        finished.stderr
+    );
     no_key_in("the log", finished.stderr.as_bytes());
     no_key_in("standard output", finished.stdout.as_bytes());
-    no_key_in("report.json", &fs::read(world.dir.join("report.json")).expect("a report"));
-    no_key_in("report.txt", &fs::read(world.dir.join("report.txt")).expect("a report"));
+    no_key_in(
+        "report.json",
+        &fs::read(world.dir.join("report.json")).expect("a report"),
+    );
+    no_key_in(
+        "report.txt",
+        &fs::read(world.dir.join("report.txt")).expect("a report"),
+    );
     let files = no_key_under(&world.data());
     assert!(files >= 2, "a ledger and a history, not {files} files");
 
@@ -96,7 +131,11 @@ fn keys_reach_the_provider_and_nothing_else() {
     assert!(!truth.is_empty());
     for line in truth.lines() {
         let record: Value = serde_json::from_str(line).expect("a record");
-        let expected = if record["wire"] == "openai" { "oaiK" } else { "antK" };
+        let expected = if record["wire"] == "openai" {
+            "oaiK"
+        } else {
+            "antK"
+        };
         assert_eq!(record["key_end"], expected, "another key came: {record}");
     }
 }

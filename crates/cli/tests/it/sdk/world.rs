@@ -154,6 +154,13 @@ impl Provider {
         [option(), openai, option(), anthropic]
     }
 
+    /// Returns how many calls have reached the provider so far.
+    pub(crate) fn reached(&self) -> usize {
+        let truth = std::fs::read_to_string(&self.truth).unwrap_or_default();
+        let started = |line: &&str| line.contains("\"state\":\"started\"");
+        truth.lines().filter(started).count()
+    }
+
     /// Ends the provider, so that every record is final, and returns the file of the truth.
     #[track_caller]
     pub(crate) fn end(self) -> PathBuf {
