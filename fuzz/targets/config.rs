@@ -40,11 +40,21 @@ fn check(settings: &Settings) {
     let mut paths = BTreeSet::new();
     for budget in &settings.budgets {
         let parent = budget.path.rsplit_once('/').map(|(parent, _)| parent);
-        assert!(parent.is_none_or(|parent| paths.contains(parent)), "a child before its parent");
+        assert!(
+            parent.is_none_or(|parent| paths.contains(parent)),
+            "a child before its parent"
+        );
         assert!(paths.insert(budget.path.as_str()), "one budget twice");
-        assert_eq!(parent.is_none(), paths.len() == 1, "one root, and it is first");
+        assert_eq!(
+            parent.is_none(),
+            paths.len() == 1,
+            "one root, and it is first"
+        );
     }
     assert!(!settings.budgets.is_empty() && settings.upstreams.len() <= 2);
     assert!(settings.ledger.starts_with(DIRECTORY) || settings.ledger.is_absolute());
-    assert!(!format!("{settings:?}").contains(SECRET), "a secret is shown");
+    assert!(
+        !format!("{settings:?}").contains(SECRET),
+        "a secret is shown"
+    );
 }

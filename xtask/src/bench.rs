@@ -219,13 +219,15 @@ impl Bench {
 }
 
 fn progress(mode: Mode, round: usize, name: &str, measured: &Measured, cpu: Duration) {
+    let micros = |span: Duration| span.as_secs_f64() * 1e6;
+    let seconds = measured.window.as_secs_f64();
     eprintln!(
-        "{:13} {round} {name:8} {:8.0}/s  cpu {:6.1} us  p50 {:7.0} us  p99 {:7.0} us  busy {:3.0} %",
+        "{:13} {round} {name:8} {:7.0}/s, CPU {:5.0} us, p50 {:6.0} us, p99 {:6.0} us, {:3.0} %",
         mode.name(),
-        measured.calls as f64 / measured.window.as_secs_f64(),
-        cpu.as_secs_f64() * 1e6 / measured.calls.max(1) as f64,
-        measured.whole.p50.as_secs_f64() * 1e6,
-        measured.whole.p99.as_secs_f64() * 1e6,
-        cpu.as_secs_f64() / measured.window.as_secs_f64() * 100.0,
+        measured.calls as f64 / seconds,
+        micros(cpu) / measured.calls.max(1) as f64,
+        micros(measured.whole.p50),
+        micros(measured.whole.p99),
+        cpu.as_secs_f64() / seconds * 100.0,
     );
 }

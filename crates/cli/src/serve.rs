@@ -32,7 +32,14 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     let fisc = open(&settings).await?;
-    fisc.with_journal(|journal| drop(journal.set_meta(Names::PRICES, prices.version())));
+    // What recovery put in doubt is written with it, before anybody is served.
+    let written = fisc.with_journal(|journal| {
+        let ticket = journal.set_meta(Names::PRICES, prices.version());
+        ticket.wait()
+    });
+    if let Some(Err(error)) = written {
+        return Err(Failure::internal(error.to_string()));
+    }
     let gateway = start(settings, prices, fisc.clone()).await?;
     println!("fisc serve   gateway http://{}", gateway.addr());
     wait_for_signal().await?;

@@ -8,12 +8,22 @@ use fisc::{Amount, Fisc, Limits, Money, Patience, Resource, Terms, TimeUs, Token
 async fn main() -> Result<(), fisc::Error> {
     let fisc = Fisc::in_memory();
     let limits = Limits::NONE.with(Resource::Tokens, Some(10_000));
-    let team = fisc.allocate("team", Terms { limits, ..Terms::default() }).await?;
+    let team = fisc
+        .allocate(
+            "team",
+            Terms {
+                limits,
+                ..Terms::default()
+            },
+        )
+        .await?;
     let tasks = (0..20).map(|task| {
         let team = team.clone();
         tokio::spawn(async move {
             let most = Amount::new(Tokens(1_000), Money::ZERO, TimeUs(0));
-            let mut hold = team.hold("work", most, Patience(Duration::from_secs(5))).await?;
+            let mut hold = team
+                .hold("work", most, Patience(Duration::from_secs(5)))
+                .await?;
             hold.begin(); // from here on, a drop charges what is held
             let used = Amount::new(Tokens(400 + 30 * task), Money::ZERO, TimeUs(0));
             hold.settle_amount(used)?.durable().await

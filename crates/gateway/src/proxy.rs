@@ -5,6 +5,7 @@
 //! leaves, and what the provider bills must not be dropped with it.
 
 pub(crate) mod authorize;
+pub(crate) mod count;
 pub(crate) mod forward;
 pub(crate) mod identify;
 pub(crate) mod meter;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use fisc::{Hold, Outcome};
 use fisc_core::{Money, TimeUs, Tokens};
 use fisc_llm::{CapField, Edits, RequestFacts, StreamMeter, Wire, read_response};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::http::{request, response};
@@ -25,7 +27,8 @@ use hyper::{HeaderMap, Request, Response};
 use tokio::sync::oneshot;
 
 use self::authorize::Asked;
-use self::forward::{ForwardError, forward, is_encoded, is_event_stream};
+use self::count::Countable;
+use self::forward::{ForwardError, forward, is_encoded, is_event_stream, prepare};
 use self::identify::Identity;
 use self::meter::{MeteredBody, Whole, read_whole};
 use self::read::ReadError;
@@ -108,7 +111,8 @@ async fn relay(
 ) -> Result<Answer, Refusal> {
     let body = read::read(&head.headers, body).await?;
     let path = &route.upstream_path;
-    let answer = forward(state, upstream, &head.method, path, &head.headers, body).await?;
+    let request = prepare(upstream, &head.method, path, &head.headers, body)?;
+    let answer = forward(state, request).await?;
     let (mut parts, incoming) = answer.into_parts();
     upstream::headers::to_client(&mut parts.headers);
     Ok(Response::from_parts(parts, AnswerBody::Relayed(incoming)))
@@ -126,10 +130,7 @@ struct Metered<'a> {
 /// A call with all that it takes to make it, on its own feet.
 struct Outgoing {
     state: Arc<State>,
-    upstream: Upstream,
-    head: request::Parts,
-    path: String,
-    body: Bytes,
+    request: Result<Request<Full<Bytes>>, ForwardError>,
     strip_usage: bool,
     call: Call,
 }
@@ -141,7 +142,13 @@ impl Metered<'_> {
         let facts = RequestFacts::read(wire, &body).map_err(|error| {
             Refusal::new(RefusalKind::BadRequest).with_detail(error.to_string())
         })?;
-        let authorized = authorize::authorize(self.state, self.identity, self.upstream, &facts);
+        let countable = Countable {
+            wire,
+            headers: &self.head.headers,
+            body: &body,
+        };
+        let (state, identity) = (self.state, self.identity);
+        let authorized = authorize::authorize(state, identity, self.upstream, &facts, countable);
         let (hold, asked) = authorized.await?;
         let (body, strip_usage) = self.edit(&facts, &body, &asked);
         let outgoing = self.outgoing(body, strip_usage, hold, asked);
@@ -171,12 +178,10 @@ impl Metered<'_> {
     }
 
     fn outgoing(&self, body: Bytes, strip_usage: bool, hold: Hold, asked: Asked) -> Outgoing {
+        let (head, path) = (self.head, &self.route.upstream_path);
         Outgoing {
             state: Arc::clone(self.state),
-            upstream: self.upstream.clone(),
-            head: self.head.clone(),
-            path: self.route.upstream_path.clone(),
-            body,
+            request: prepare(self.upstream, &head.method, path, &head.headers, body),
             strip_usage,
             call: Call::begin(Arc::clone(self.state), hold, asked),
         }
@@ -203,14 +208,11 @@ impl Outgoing {
     async fn make(self) -> Result<Answer, Refusal> {
         let Outgoing {
             state,
-            upstream,
-            head,
-            path,
-            body,
+            request,
             strip_usage,
             mut call,
         } = self;
-        let sent = forward(&state, &upstream, &head.method, &path, &head.headers, body);
+        let sent = async { forward(&state, request?).await };
         let sent = match call.within(sent).await {
             Ok(sent) => sent,
             Err(why) => return Err(time_up(call, why).await),
@@ -283,7 +285,9 @@ async fn time_up(call: Call, why: TimeUp) -> Refusal {
         TimeUp::CallTime => Refusal::new(RefusalKind::UpstreamTimeout),
         TimeUp::Budget(error) => {
             let own = |path: &str| call.asked().within_root(path);
-            authorize::refusal(&error, own).for_good().with_detail("the call was cut")
+            authorize::refusal(&error, own)
+                .for_good()
+                .with_detail("the call was cut")
         }
     };
     call.settle(&meter::unread(), Outcome::TimedOut).await;

@@ -3,10 +3,9 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
-
 use fisc::{Fisc, Resource};
 use fisc_llm::{Learner, PriceBook};
+use tokio::sync::watch;
 
 use crate::policy::Policy;
 use crate::proxy::identify::Callers;

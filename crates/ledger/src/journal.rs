@@ -1,7 +1,8 @@
 //! The journal as its callers see it: open, append, wait for durability, close.
 //!
 //! [`Journal`] is the handle; `queue` is what lies between it and the writer thread, `writer` is
-//! that thread, `books` its picture of balances and holds, `statements` its SQL.
+//! that thread, `books` its picture of balances and holds, `statements` its SQL; `checkpointer`
+//! moves what it wrote into the database.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,12 +20,14 @@ use crate::schema::{self, Access};
 use crate::verify;
 
 mod books;
+mod checkpointer;
 mod queue;
 mod statements;
 mod writer;
 
 pub use queue::Ticket;
 
+use checkpointer::Checkpointer;
 use queue::{Command, RefusalKey, Shared};
 use writer::Writer;
 
@@ -124,12 +127,14 @@ impl Journal {
             }
         })?;
         let shared = Arc::new(Shared::new(options.durability == Durability::Async));
+        let checkpointer = checkpointer(&options)?;
         let writer = Writer::new(
             connection,
             &recovered,
             lock,
             shared.clone(),
             options.checkpoint_commits,
+            checkpointer,
         );
         let thread = thread::Builder::new()
             .name("fisc-journal".to_owned())
@@ -256,6 +261,21 @@ fn prepare(options: &Options, lock: &Lock) -> Result<(Connection, Recovered, Met
         [recovered.epoch],
     )?;
     Ok((connection, recovered, meta))
+}
+
+/// Starts a second connection for checkpoints; a file that is locked as a whole allows none.
+fn checkpointer(options: &Options) -> Result<Option<Checkpointer>, Error> {
+    if options.vfs.is_some() {
+        return Ok(None);
+    }
+    let fsync = options.durability == Durability::Full;
+    let connection = schema::connect(&options.path, None, Access::Write { fsync })?;
+    let started = Checkpointer::start(connection).map_err(|source| Error::Io {
+        action: "start the checkpoints of",
+        path: options.path.clone(),
+        source,
+    })?;
+    Ok(Some(started))
 }
 
 fn read_meta(connection: &Connection) -> Result<Meta, Error> {

@@ -99,7 +99,7 @@ fn check_owner(connection: &Connection, path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Checkpoints are made by the writer itself, between commits, so that their errors are seen.
+/// Checkpoints are made when the writer says so, never by a commit, so that their errors are seen.
 fn log_ahead(connection: &Connection, fsync: bool) -> Result<(), Error> {
     // Reading to the end matters: the change is committed after the row.
     let modes: Vec<String> = connection

@@ -245,6 +245,11 @@ impl Learner {
         quantiles(&self.classes.peek(self.class_key(call))?.time)
     }
 
+    /// Learns the input of a request that its provider counted without serving it.
+    pub fn count(&mut self, call: &CallClass<'_>, shape: &InputShape, input: u64) {
+        self.learn_prefixes(call, shape, input);
+    }
+
     /// Learns from a settled call whose usage the provider reported.
     pub fn settle(&mut self, call: &CallClass<'_>, shape: &InputShape, lesson: &Lesson) {
         if let Some(expected) = lesson.expected_input {

@@ -6,11 +6,15 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use serde_json::{Value, json};
+
 /// Events of text in a stream.
 pub(super) const EVENTS: usize = 50;
 
 /// How long the JSON of a request and of a whole answer is, about.
 const BODY_BYTES: usize = 1024;
+
+const MODEL: &str = "gpt-4o-mini-2024-07-18";
 
 /// How a call is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,17 +67,20 @@ impl Mode {
 
 /// Returns a request to `host`. `key` is the caller's key.
 pub(super) fn request(mode: Mode, host: SocketAddr, key: &str) -> Vec<u8> {
-    let stream = if mode == Mode::Stream {
-        r#""stream":true,"#
-    } else {
-        ""
-    };
-    let start = format!(
-        r#"{{"model":"gpt-4o-mini",{stream}"temperature":0.2,"messages":[{{"role":"system","content":"You are a careful assistant."}},{{"role":"user","content":""#
-    );
-    let end = r#""}]}"#;
-    let text = words(BODY_BYTES - start.len() - end.len());
-    let body = format!("{start}{text}{end}");
+    let body = padded(|text| {
+        let mut body = json!({
+            "model": "gpt-4o-mini",
+            "temperature": 0.2,
+            "messages": [
+                { "role": "system", "content": "You are a careful assistant." },
+                { "role": "user", "content": text },
+            ],
+        });
+        if mode == Mode::Stream {
+            body["stream"] = true.into();
+        }
+        body
+    });
     format!(
         "POST /v1/chat/completions HTTP/1.1\r\n\
          host: {host}\r\n\
@@ -100,13 +107,23 @@ pub(super) fn request(mode: Mode, host: SocketAddr, key: &str) -> Vec<u8> {
 
 /// Returns the upstream's answer in one piece, with its usage.
 pub(super) fn whole_answer() -> Vec<u8> {
-    let start = r#"{"id":"chatcmpl-bench","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini-2024-07-18","choices":[{"index":0,"message":{"role":"assistant","content":""#;
-    let end = format!(
-        r#"","refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"stop"}}],{},"service_tier":"default","system_fingerprint":"fp_bench"}}"#,
-        usage()
-    );
-    let text = words(BODY_BYTES - start.len() - end.len());
-    let body = format!("{start}{text}{end}");
+    let body = padded(|text| {
+        json!({
+            "id": "chatcmpl-bench",
+            "object": "chat.completion",
+            "created": 1_700_000_000,
+            "model": MODEL,
+            "choices": [{
+                "index": 0,
+                "message": { "role": "assistant", "content": text, "refusal": null },
+                "logprobs": null,
+                "finish_reason": "stop",
+            }],
+            "usage": usage(),
+            "service_tier": "default",
+            "system_fingerprint": "fp_bench",
+        })
+    });
     let length = body.len();
     let head = head("application/json", &format!("content-length: {length}"));
     format!("{head}{body}").into_bytes()
@@ -114,36 +131,59 @@ pub(super) fn whole_answer() -> Vec<u8> {
 
 /// Returns the upstream's answer as a stream.
 pub(super) fn stream_answer() -> StreamAnswer {
-    let event = chunk(&event(r#"{"content":" token"}"#, "null"));
-    let finish = self::event("{}", r#""stop""#);
-    let usage = format!("data: {{{START},\"choices\":[],{}}}\n\n", usage());
-    let done = "data: [DONE]\n\n";
-    let first = head("text/event-stream", "transfer-encoding: chunked");
-    let first = format!(
-        "{first}{}",
-        chunk(&self::event(r#"{"role":"assistant","content":""}"#, "null"))
-    );
+    let choice = |delta: Value, finish: Option<&str>| {
+        let choice = json!({
+            "index": 0,
+            "delta": delta,
+            "logprobs": null,
+            "finish_reason": finish,
+        });
+        event(&json!([choice]), &Value::Null)
+    };
+    let role = choice(json!({ "role": "assistant", "content": "" }), None);
+    let text = choice(json!({ "content": " token" }), None);
+    let finish = choice(json!({}), Some("stop"));
+    let usage = event(&json!([]), &usage());
+    let head = head("text/event-stream", "transfer-encoding: chunked");
+    let last = |events: &str| format!("{}0\r\n\r\n", chunk(&format!("{events}data: [DONE]\n\n")));
     StreamAnswer {
-        first: first.into_bytes(),
-        event: event.into_bytes(),
-        last: format!("{}0\r\n\r\n", chunk(&format!("{finish}{usage}{done}"))).into_bytes(),
-        last_without_usage: format!("{}0\r\n\r\n", chunk(&format!("{finish}{done}"))).into_bytes(),
+        first: format!("{head}{}", chunk(&role)).into_bytes(),
+        event: chunk(&text).into_bytes(),
+        last: last(&format!("{finish}{usage}")).into_bytes(),
+        last_without_usage: last(&finish).into_bytes(),
     }
 }
 
-const START: &str = r#""id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":"fp_bench""#;
-
-fn event(delta: &str, finish: &str) -> String {
-    format!(
-        "data: {{{START},\"choices\":[{{\"index\":0,\"delta\":{delta},\"logprobs\":null,\"finish_reason\":{finish}}}]}}\n\n"
-    )
+fn event(choices: &Value, usage: &Value) -> String {
+    let mut event = json!({
+        "id": "chatcmpl-bench",
+        "object": "chat.completion.chunk",
+        "created": 1_700_000_000,
+        "model": MODEL,
+        "service_tier": "default",
+        "system_fingerprint": "fp_bench",
+        "choices": choices,
+    });
+    if !usage.is_null() {
+        event["usage"] = usage.clone();
+    }
+    format!("data: {event}\n\n")
 }
 
-fn usage() -> String {
-    format!(
-        r#""usage":{{"prompt_tokens":210,"completion_tokens":{EVENTS},"total_tokens":{},"prompt_tokens_details":{{"cached_tokens":0,"audio_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}}"#,
-        210 + EVENTS
-    )
+fn usage() -> Value {
+    json!({
+        "prompt_tokens": 210,
+        "completion_tokens": EVENTS,
+        "total_tokens": 210 + EVENTS,
+        "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
+        "completion_tokens_details": { "reasoning_tokens": 0, "audio_tokens": 0 },
+    })
+}
+
+/// Makes a body of [`BODY_BYTES`] by giving it a text of the right length.
+fn padded(body: impl Fn(&str) -> Value) -> String {
+    let least = body("").to_string().len();
+    body(&words(BODY_BYTES - least)).to_string()
 }
 
 fn head(content_type: &str, framing: &str) -> String {

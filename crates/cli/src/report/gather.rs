@@ -28,6 +28,18 @@ pub struct Ended {
     pub at: Timestamp,
 }
 
+/// The outcome, the exit code and what limited; nothing of a run that has not ended.
+type Ending = (Option<String>, Option<u8>, Option<LimitingRow>);
+
+// === impl Ended ===
+
+impl Ended {
+    fn parts(&self) -> Ending {
+        let outcome = Some(self.outcome.clone());
+        (outcome, Some(self.exit_code), self.limiting.clone())
+    }
+}
+
 // === impl Names ===
 
 impl Names {
@@ -63,6 +75,10 @@ pub fn gather(ledger: &Path, ended: Option<&Ended>) -> Result<Report, Failure> {
         Some(ended) => Some(ended.at),
         None => source.number(Names::ENDED)?.map(Timestamp),
     };
+    let (outcome, exit_code, limiting) = match ended {
+        Some(ended) => ended.parts(),
+        None => source.ending()?,
+    };
     let total = source.uses(GroupBy::default())?.pop().unwrap_or_default();
     let (_, in_doubt) = reader.holds()?;
     let report = Report {
@@ -70,20 +86,9 @@ pub fn gather(ledger: &Path, ended: Option<&Ended>) -> Result<Report, Failure> {
         run: reader
             .meta(Names::RUN)?
             .unwrap_or_else(|| ledger.display().to_string()),
-        outcome: match ended {
-            Some(ended) => Some(ended.outcome.clone()),
-            None => reader.meta(Names::OUTCOME)?,
-        },
-        exit_code: match ended {
-            Some(ended) => Some(ended.exit_code),
-            None => source
-                .number(Names::EXIT_CODE)?
-                .and_then(|code| u8::try_from(code).ok()),
-        },
-        limiting: match ended {
-            Some(ended) => ended.limiting.clone(),
-            None => source.limiting()?,
-        },
+        outcome,
+        exit_code,
+        limiting,
         elapsed_ms: started
             .zip(over)
             .map(|(start, end)| end.since(start).0 / 1000),
@@ -164,6 +169,12 @@ struct Source<'a> {
 impl Source<'_> {
     fn number(&self, key: &str) -> Result<Option<i64>, Failure> {
         Ok(self.reader.meta(key)?.and_then(|text| text.parse().ok()))
+    }
+
+    fn ending(&self) -> Result<Ending, Failure> {
+        let code = self.number(Names::EXIT_CODE)?;
+        let code = code.and_then(|code| u8::try_from(code).ok());
+        Ok((self.reader.meta(Names::OUTCOME)?, code, self.limiting()?))
     }
 
     fn limiting(&self) -> Result<Option<LimitingRow>, Failure> {

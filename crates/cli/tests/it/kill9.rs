@@ -37,7 +37,10 @@ struct Campaign {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_answered_is_lost_by_kill_9() {
-    let rounds = std::env::var("FISC_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(25);
+    let rounds = std::env::var("FISC_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(25);
     let rehearsal = Rehearsal::start(Settings {
         latency: Latency::millis(1, 15),
         gap: Duration::from_millis(1),
@@ -52,10 +55,20 @@ async fn nothing_answered_is_lost_by_kill_9() {
     let gateway = campaign.start();
     drop(gateway);
     campaign.read_books();
-    assert!(campaign.open.is_empty(), "every open hold is in doubt after a start");
-    let (open, doubtful) = Reader::open(&campaign.ledger).expect("open").holds().expect("holds");
+    assert!(
+        campaign.open.is_empty(),
+        "every open hold is in doubt after a start"
+    );
+    let (open, doubtful) = Reader::open(&campaign.ledger)
+        .expect("open")
+        .holds()
+        .expect("holds");
     let listed: HashSet<HoldId> = doubtful.iter().map(|doubt| doubt.hold.id).collect();
-    assert_eq!((open.len(), &listed), (0, &campaign.doubtful), "every doubt is listed");
+    assert_eq!(
+        (open.len(), &listed),
+        (0, &campaign.doubtful),
+        "every doubt is listed"
+    );
     let verified = fisc_ledger::verify(&campaign.ledger).expect("chain and balances agree");
     println!(
         "{rounds} kills: {} entries, {} calls answered and none lost, {} in doubt, slowest start {:?}",
@@ -113,8 +126,10 @@ impl Campaign {
             fisc_ledger::verify(&self.ledger).expect("chain and balances agree");
         }
         let seen = self.seen.lock().expect("no panic");
-        let lost: Vec<&String> =
-            seen.iter().filter(|label| !self.settled.contains_key(*label)).collect();
+        let lost: Vec<&String> = seen
+            .iter()
+            .filter(|label| !self.settled.contains_key(*label))
+            .collect();
         assert!(lost.is_empty(), "answered and not in the books: {lost:?}");
     }
 
@@ -136,7 +151,9 @@ impl Campaign {
     fn read_books(&mut self) {
         let reader = Reader::open(&self.ledger).expect("the ledger is readable");
         loop {
-            let rows = reader.entries(self.next_entry, 10_000).expect("entries are readable");
+            let rows = reader
+                .entries(self.next_entry, 10_000)
+                .expect("entries are readable");
             let Some(last) = rows.last() else { break };
             self.next_entry = last.seq;
             for row in rows {
@@ -176,10 +193,19 @@ impl Campaign {
         let mut compared = 0;
         for record in rehearsal.truth() {
             let label = record.label.as_ref().expect("every call is labelled");
-            assert!(held.contains(label), "{label} reached the provider without a hold");
-            let Some((usage, whole)) = self.settled.get(label) else { continue };
+            assert!(
+                held.contains(label),
+                "{label} reached the provider without a hold"
+            );
+            let Some((usage, whole)) = self.settled.get(label) else {
+                continue;
+            };
             if *whole && record.state == State::Ended {
-                assert_eq!(usage_of(&record.canonical), without_reasoning(*usage), "{label}");
+                assert_eq!(
+                    usage_of(&record.canonical),
+                    without_reasoning(*usage),
+                    "{label}"
+                );
                 compared += 1;
             }
         }
@@ -187,16 +213,9 @@ impl Campaign {
     }
 }
 
-async fn call_until_killed(
-    address: std::net::SocketAddr,
-    round: usize,
-    client: usize,
-    seen: Seen,
-) {
-    let http = Client::new(address).with_header(
-        "authorization",
-        &format!("Bearer sk-fisc-load.{SECRET}"),
-    );
+async fn call_until_killed(address: std::net::SocketAddr, round: usize, client: usize, seen: Seen) {
+    let http =
+        Client::new(address).with_header("authorization", &format!("Bearer sk-fisc-load.{SECRET}"));
     for call in 0.. {
         let label = format!("r{round}c{client}n{call}");
         let stream = call % 2 == 0;
@@ -210,7 +229,11 @@ async fn call_until_killed(
             Err(_) => return,
         };
         let Ok(answer) = answer else { return };
-        let ended = if stream { answer.text().contains("[DONE]") } else { true };
+        let ended = if stream {
+            answer.text().contains("[DONE]")
+        } else {
+            true
+        };
         if answer.status == 200 && ended {
             seen.lock().expect("no panic").insert(label);
         }
@@ -221,7 +244,10 @@ fn address_of(gateway: &Running) -> std::net::SocketAddr {
     let line = gateway.wait_for_line(Output::Stdout, Duration::from_secs(30), |line| {
         line.contains("gateway http://")
     });
-    let address = line.rsplit("http://").next().expect("the line names the address");
+    let address = line
+        .rsplit("http://")
+        .next()
+        .expect("the line names the address");
     address.trim().parse().expect("an address")
 }
 

@@ -13,5 +13,8 @@ fn tokens(count: i64) -> Amount {
 
 /// Terms that limit tokens alone.
 fn limit(count: i64) -> Terms {
-    Terms { limits: Limits::NONE.with(Resource::Tokens, Some(count)), ..Terms::default() }
+    Terms {
+        limits: Limits::NONE.with(Resource::Tokens, Some(count)),
+        ..Terms::default()
+    }
 }

@@ -15,10 +15,20 @@ async fn spent_amounts_and_terms_survive() {
     let path = directory.path().join("ledger.db");
     let fisc = Fisc::open(Options::at(&path)).expect("open");
     fisc.allocate("root", limit(100)).await.expect("allocate");
-    let agent = fisc.allocate("root/agent", Terms::default()).await.expect("allocate");
-    let mut hold = agent.hold("call", tokens(60), NO_PATIENCE).await.expect("it fits");
+    let agent = fisc
+        .allocate("root/agent", Terms::default())
+        .await
+        .expect("allocate");
+    let mut hold = agent
+        .hold("call", tokens(60), NO_PATIENCE)
+        .await
+        .expect("it fits");
     hold.begin();
-    hold.settle_amount(tokens(45)).expect("settle").durable().await.expect("written");
+    hold.settle_amount(tokens(45))
+        .expect("settle")
+        .durable()
+        .await
+        .expect("written");
     fisc.close().await.expect("close");
 
     let fisc = Fisc::open(Options::at(&path)).expect("open again");
@@ -35,7 +45,10 @@ async fn an_open_hold_is_charged_in_doubt_and_can_be_resolved() {
     let path = directory.path().join("ledger.db");
     let fisc = Fisc::open(Options::at(&path)).expect("open");
     let root = fisc.allocate("root", limit(100)).await.expect("allocate");
-    let hold = root.hold("call", tokens(60), NO_PATIENCE).await.expect("it fits");
+    let hold = root
+        .hold("call", tokens(60), NO_PATIENCE)
+        .await
+        .expect("it fits");
     let id = hold.id();
     // As a crash does: the hold never ends.
     std::mem::forget(hold);
@@ -43,16 +56,24 @@ async fn an_open_hold_is_charged_in_doubt_and_can_be_resolved() {
 
     let fisc = Fisc::open(Options::at(&path)).expect("open again");
     let doubts = fisc.in_doubt();
-    assert_eq!((doubts.len(), doubts[0].id, doubts[0].charged), (1, id, tokens(60)));
+    assert_eq!(
+        (doubts.len(), doubts[0].id, doubts[0].charged),
+        (1, id, tokens(60))
+    );
     let root = fisc.budget("root").expect("it is there");
     assert_eq!((root.status().spent, fisc.open_holds()), (tokens(60), 0));
-    fisc.resolve_doubt(id, tokens(20), "the provider's invoice").await.expect("resolve");
+    fisc.resolve_doubt(id, tokens(20), "the provider's invoice")
+        .await
+        .expect("resolve");
     assert_eq!(root.status().spent, tokens(20));
     fisc.close().await.expect("close");
 
     let fisc = Fisc::open(Options::at(&path)).expect("open a third time");
     assert!(fisc.in_doubt().is_empty());
-    assert_eq!(fisc.budget("root").expect("it is there").status().spent, tokens(20));
+    assert_eq!(
+        fisc.budget("root").expect("it is there").status().spent,
+        tokens(20)
+    );
     fisc.close().await.expect("close");
     fisc_ledger::verify(&path).expect("chain and balances agree");
 }
@@ -64,6 +85,11 @@ async fn a_ledger_keeps_its_way_of_counting_tokens() {
     let fisc = Fisc::open(Options::at(&path)).expect("open");
     fisc.close().await.expect("close");
     let counting = fisc::TokenCounting::Total;
-    let other = Fisc::open(Options { counting, ..Options::at(&path) }).err().expect("refused");
+    let other = Fisc::open(Options {
+        counting,
+        ..Options::at(&path)
+    })
+    .err()
+    .expect("refused");
     assert!(other.to_string().contains("counts fresh tokens"), "{other}");
 }

@@ -12,7 +12,10 @@ const PATIENT: Patience = Patience(Duration::from_secs(60));
 async fn what_does_not_fit_now_waits_until_a_call_ends() {
     let fisc = Fisc::in_memory();
     let root = fisc.allocate("root", limit(100)).await.expect("allocate");
-    let first = root.hold("call", tokens(80), PATIENT).await.expect("it fits");
+    let first = root
+        .hold("call", tokens(80), PATIENT)
+        .await
+        .expect("it fits");
     let second = tokio::spawn({
         let root = root.clone();
         async move { root.hold("call", tokens(50), PATIENT).await }
@@ -28,27 +31,50 @@ async fn what_does_not_fit_now_waits_until_a_call_ends() {
 async fn what_could_never_fit_is_refused_at_once() {
     let fisc = Fisc::in_memory();
     let root = fisc.allocate("root", limit(100)).await.expect("allocate");
-    let _first = root.hold("call", tokens(80), PATIENT).await.expect("it fits");
-    let refused = root.hold("call", tokens(101), PATIENT).await.err().expect("too large");
-    let Error::Refused { path, refusal: Refusal::Never(short) } = &refused else {
+    let _first = root
+        .hold("call", tokens(80), PATIENT)
+        .await
+        .expect("it fits");
+    let refused = root
+        .hold("call", tokens(101), PATIENT)
+        .await
+        .err()
+        .expect("too large");
+    let Error::Refused {
+        path,
+        refusal: Refusal::Never(short),
+    } = &refused
+    else {
         panic!("{refused}");
     };
-    assert_eq!((path.as_str(), short.limit, short.needed), ("root", 100, 101));
+    assert_eq!(
+        (path.as_str(), short.limit, short.needed),
+        ("root", 100, 101)
+    );
 }
 
 #[tokio::test]
 async fn a_wait_ends_in_a_refusal_when_what_was_held_is_spent() {
     let fisc = Fisc::in_memory();
     let root = fisc.allocate("root", limit(100)).await.expect("allocate");
-    let first = root.hold("call", tokens(80), PATIENT).await.expect("it fits");
+    let first = root
+        .hold("call", tokens(80), PATIENT)
+        .await
+        .expect("it fits");
     let second = tokio::spawn({
         let root = root.clone();
         async move { root.hold("call", tokens(50), PATIENT).await.map(|_| ()) }
     });
     tokio::task::yield_now().await;
     let _settled = first.settle_amount(tokens(80)).expect("settle");
-    let refused = second.await.expect("no panic").expect_err("nothing is left for it");
-    assert!(matches!(refused.refusal(), Some(Refusal::Never(_))), "{refused}");
+    let refused = second
+        .await
+        .expect("no panic")
+        .expect_err("nothing is left for it");
+    assert!(
+        matches!(refused.refusal(), Some(Refusal::Never(_))),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use fisc_llm::{
 };
 
 use crate::policy::{PATIENCE_MAX, UnknownPrice};
+use crate::proxy::count::Countable;
 use crate::proxy::identify::Identity;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{Limiting, State};
@@ -86,6 +87,7 @@ pub(crate) async fn authorize(
     identity: &Identity,
     upstream: &Upstream,
     facts: &RequestFacts<'_>,
+    countable: Countable<'_>,
 ) -> Result<(Hold, Asked), Refusal> {
     let budget = agent_budget(state, identity)?;
     let now = state.fisc.now();
@@ -114,6 +116,11 @@ pub(crate) async fn authorize(
         limits: &limits,
     };
     let mut sized = None;
+    if sizer.may_need_count(countable, &budget)
+        && let Some(tokens) = countable.count(state, upstream).await
+    {
+        state.learned().count(&class.get(), &facts.input, tokens);
+    }
     let patience = Patience(state.policy.patience.min(PATIENCE_MAX));
     let held = budget.hold_planned(label, patience, |room| sizer.plan(room, &mut sized));
     let hold = match wait(state, held).await {
@@ -326,6 +333,24 @@ impl Sizer<'_> {
             Sizing::Wait { least } => Plan::Wait { least },
             Sizing::Never { least } => Plan::Never { least },
         }
+    }
+
+    /// Says whether an exact count of the input may make a call fit that does not fit now.
+    fn may_need_count(&self, countable: Countable<'_>, budget: &Budget) -> bool {
+        if !countable.is_counted() {
+            return false;
+        }
+        let room = budget.headroom();
+        if matches!(self.plan(&room, &mut None), Plan::Hold { .. }) {
+            return false;
+        }
+        let known = self
+            .state
+            .learned()
+            .known(&self.class.get(), &self.facts.input);
+        let counted = known.is_some_and(|known| known.exact && known.bytes_after == 0);
+        let nothing_left = room.idle.raw().contains(&0);
+        !counted && !nothing_left
     }
 
     fn call_bound(&self) -> CallBound<'_> {

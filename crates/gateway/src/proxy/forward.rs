@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Request, Response};
 
 use crate::state::State;
@@ -23,24 +23,26 @@ pub(crate) enum ForwardError {
     Broken(String),
 }
 
-/// Sends a request and waits for the head of its answer.
-pub(crate) async fn forward(
-    state: &State,
+/// Makes the request for an upstream from the caller's.
+pub(crate) fn prepare(
     upstream: &Upstream,
     method: &Method,
     path: &str,
     headers: &HeaderMap,
     body: Bytes,
-) -> Result<Response<Incoming>, ForwardError> {
-    let uri = upstream.uri(path).map_err(|_| ForwardError::BadUri)?;
+) -> Result<Request<Full<Bytes>>, ForwardError> {
     let mut request = Request::new(Full::new(body));
+    *request.uri_mut() = upstream.uri(path).map_err(|_| ForwardError::BadUri)?;
     *request.method_mut() = method.clone();
-    *request.uri_mut() = uri;
     *request.headers_mut() = upstream.headers(headers);
-    // A compressed answer could not be metered.
-    request
-        .headers_mut()
-        .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    Ok(request)
+}
+
+/// Sends a request and waits for the head of its answer.
+pub(crate) async fn forward(
+    state: &State,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, ForwardError> {
     state.client.request(request).await.map_err(|error| {
         let text = describe(&error);
         if error.is_connect() {

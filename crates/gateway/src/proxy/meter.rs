@@ -28,7 +28,7 @@ const WHOLE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LATE_USAGE: Duration = Duration::from_secs(1);
 
 /// How long an answer is read on after its client left.
-const DRAIN_MAX: Duration = Duration::from_secs(300);
+const DRAIN_MAX: Duration = Duration::from_mins(5);
 
 /// A stream that is metered as it passes.
 pub(crate) struct MeteredBody {

@@ -39,7 +39,9 @@ async fn an_honest_report_is_charged_as_it_is_however_its_lines_end() {
 #[tokio::test]
 async fn a_report_that_is_missing_or_cannot_be_is_replaced_by_an_estimate() {
     let house = house(Policy::default()).await;
-    let reports = ["none", "null", "negative", "huge", "string", "fraction", "zero"];
+    let reports = [
+        "none", "null", "negative", "huge", "string", "fraction", "zero",
+    ];
     let directions = reports.map(|report| format!("tokens=400 usage={report}"));
     let directions: Vec<&str> = directions.iter().map(String::as_str).collect();
     for played in play_all(&house, &directions, &[true, false]).await {
@@ -84,8 +86,15 @@ async fn a_body_that_breaks_off_is_a_502_and_charged() {
         // All of it may have been generated: nobody saw how far it came.
         played.is_estimated_from(played.truth.canonical.output_total());
         assert_eq!(played.outcome(), Outcome::Broken);
-        assert_eq!((played.seen.status, played.seen.code().as_str()), (502, "upstream_broken"));
-        assert!(!played.seen.text().contains("nothing was"), "{}", played.seen.text());
+        assert_eq!(
+            (played.seen.status, played.seen.code().as_str()),
+            (502, "upstream_broken")
+        );
+        assert!(
+            !played.seen.text().contains("nothing was"),
+            "{}",
+            played.seen.text()
+        );
     }
     house.stop().await;
 }
@@ -114,13 +123,25 @@ async fn an_error_before_the_first_byte_passes_through_and_costs_nothing() {
         let directions = format!("status={status}");
         for played in play_all(&house, &[&directions], &[true, false]).await {
             let facts = played.end.facts.as_ref().expect("it was sent");
-            assert!(!facts.estimated && facts.outcome == Outcome::UpstreamError, "{facts:?}");
+            assert!(
+                !facts.estimated && facts.outcome == Outcome::UpstreamError,
+                "{facts:?}"
+            );
             assert_eq!((facts.usage.input(), facts.usage.output()), (0, 0));
-            assert_eq!((played.end.charged.tokens().0, played.end.charged.cost().nanos()), (0, 0));
+            assert_eq!(
+                (
+                    played.end.charged.tokens().0,
+                    played.end.charged.cost().nanos()
+                ),
+                (0, 0)
+            );
             assert_eq!(played.seen.status, status);
             let direct = played.ask.direct(&house).await;
             assert_eq!(played.seen.json()["error"], direct.json()["error"]);
-            assert_eq!(played.seen.header("retry-after"), direct.header("retry-after"));
+            assert_eq!(
+                played.seen.header("retry-after"),
+                direct.header("retry-after")
+            );
         }
     }
     assert_eq!(house.root().status().spent.cost().nanos(), 0);
@@ -143,10 +164,19 @@ async fn a_page_of_html_passes_and_is_charged_as_an_estimate() {
     for played in play_all(&house, &["html"], &[true, false]).await {
         let facts = played.end.facts.as_ref().expect("it was sent");
         assert!(facts.estimated, "{facts:?}");
-        assert!(played.end.charged.fits(&played.end.held), "{:?}", played.end);
+        assert!(
+            played.end.charged.fits(&played.end.held),
+            "{:?}",
+            played.end
+        );
         assert!(played.end.charged.cost().nanos() > 0);
         assert_eq!(played.seen.status, 200);
-        assert!(played.seen.header("content-type").is_some_and(|kind| kind.contains("html")));
+        assert!(
+            played
+                .seen
+                .header("content-type")
+                .is_some_and(|kind| kind.contains("html"))
+        );
         assert!(played.seen.text().contains("Checking your browser"));
     }
     house.stop().await;
@@ -157,8 +187,14 @@ async fn a_provider_that_hangs_is_given_up_when_the_time_of_a_call_is_over() {
     let house = house(hurried()).await;
     for played in play_all(&house, &["hang tokens=50"], &[true, false]).await {
         let facts = played.end.facts.as_ref().expect("it was sent");
-        assert!(facts.estimated && facts.outcome == Outcome::TimedOut, "{facts:?}");
-        assert_eq!((played.seen.status, played.seen.code().as_str()), (504, "upstream_timeout"));
+        assert!(
+            facts.estimated && facts.outcome == Outcome::TimedOut,
+            "{facts:?}"
+        );
+        assert_eq!(
+            (played.seen.status, played.seen.code().as_str()),
+            (504, "upstream_timeout")
+        );
         assert_eq!(played.seen.header("x-should-retry"), Some("false"));
         assert!(facts.usage.input() >= played.truth.canonical.input_total());
         if !played.ask.stream {
@@ -166,7 +202,11 @@ async fn a_provider_that_hangs_is_given_up_when_the_time_of_a_call_is_over() {
         }
         let time = played.end.charged.time().0;
         assert!((200_000..5_000_000).contains(&time), "{time}");
-        assert!(played.end.charged.fits(&played.end.held), "{:?}", played.end);
+        assert!(
+            played.end.charged.fits(&played.end.held),
+            "{:?}",
+            played.end
+        );
     }
     house.stop().await;
 }
@@ -177,11 +217,24 @@ async fn a_stream_that_stalls_is_ended_validly_when_the_time_of_a_call_is_over()
     for played in play_all(&house, &["tokens=80 gap_ms=90"], &[true]).await {
         played.ends_at_its_length();
         let facts = played.end.facts.as_ref().expect("it was sent");
-        assert!(facts.estimated && facts.outcome == Outcome::TimedOut, "{facts:?}");
-        assert!(played.end.charged.fits(&played.end.held), "{:?}", played.end);
+        assert!(
+            facts.estimated && facts.outcome == Outcome::TimedOut,
+            "{facts:?}"
+        );
+        assert!(
+            played.end.charged.fits(&played.end.held),
+            "{:?}",
+            played.end
+        );
         let text = played.ask.text(&played.seen.body);
-        assert!(!text.is_empty() && facts.usage.output() > 0, "{text:?} {facts:?}");
-        assert!(facts.usage.output() * 7 >= text.len() as u64, "{text:?} {facts:?}");
+        assert!(
+            !text.is_empty() && facts.usage.output() > 0,
+            "{text:?} {facts:?}"
+        );
+        assert!(
+            facts.usage.output() * 7 >= text.len() as u64,
+            "{text:?} {facts:?}"
+        );
     }
     house.stop().await;
 }
@@ -215,16 +268,26 @@ async fn a_stream_that_outgrows_its_hold_is_ended_where_no_more_can_be_held() {
         let first = held - 256;
         assert!(first > 0, "it was extended: {held}");
         let root = limited(Resource::Tokens, first);
-        let narrow = House::start(Plan { root, ..plan(Policy::default()) }).await;
+        let narrow = House::start(Plan {
+            root,
+            ..plan(Policy::default())
+        })
+        .await;
         let played = play(&narrow, ask).await;
         played.ends_at_its_length();
         let facts = played.end.facts.as_ref().expect("it was sent");
-        assert!(facts.estimated && facts.outcome == Outcome::Cut, "{facts:?}");
+        assert!(
+            facts.estimated && facts.outcome == Outcome::Cut,
+            "{facts:?}"
+        );
         assert_eq!(played.end.held.tokens().0, first);
         let text = played.ask.text(&played.seen.body);
         let whole = played.ask.unstreamed();
         let whole = whole.text(&whole.direct(&narrow).await.body);
-        assert!(whole.starts_with(&text) && text.len() < whole.len(), "{text:?} of {whole:?}");
+        assert!(
+            whole.starts_with(&text) && text.len() < whole.len(),
+            "{text:?} of {whole:?}"
+        );
         // Beyond the hold lies at most what was in flight.
         let spent = narrow.root().status().spent.tokens().0;
         assert!(spent <= first + 64, "{spent} of {first}");
@@ -257,9 +320,15 @@ async fn an_upstream_that_cannot_be_reached_costs_nothing() {
     let gateway = raw::gateway_to(&house, &base, &Credential::Nothing).await;
     for ask in asks("away", &["tokens=20"], &[true, false]) {
         let seen = raw::exchange(gateway.addr(), &ask.request(&house)).await;
-        assert_eq!((seen.status, seen.code().as_str()), (502, "upstream_unreachable"));
+        assert_eq!(
+            (seen.status, seen.code().as_str()),
+            (502, "upstream_unreachable")
+        );
         let ends = &raw::ended(&house).await[&ask.name];
-        assert!(matches!(&ends[..], [end] if end.facts.is_none()), "{ends:?}");
+        assert!(
+            matches!(&ends[..], [end] if end.facts.is_none()),
+            "{ends:?}"
+        );
     }
     assert_eq!(house.root().status().spent.raw(), [0; 3]);
     gateway.shutdown(Duration::from_secs(1)).await;
@@ -273,15 +342,53 @@ async fn an_upstream_that_takes_the_call_and_hangs_up_may_have_billed_it() {
     let gateway = raw::gateway_to(&house, &fake.url(), &Credential::Nothing).await;
     for (made, ask) in (1..).zip(asks("gone", &["tokens=20"], &[true, false])) {
         let seen = raw::exchange(gateway.addr(), &ask.request(&house)).await;
-        assert_eq!((seen.status, seen.code().as_str()), (502, "upstream_broken"));
+        assert_eq!(
+            (seen.status, seen.code().as_str()),
+            (502, "upstream_broken")
+        );
         let ends = &raw::ended(&house).await[&ask.name];
         let [end] = &ends[..] else { panic!("{ends:?}") };
         let facts = end.facts.as_ref().expect("it was sent");
-        assert!(facts.estimated && facts.outcome == Outcome::Broken, "{facts:?}");
-        assert!(facts.usage.input() > 0 && end.charged.fits(&end.held), "{end:?}");
+        assert!(
+            facts.estimated && facts.outcome == Outcome::Broken,
+            "{facts:?}"
+        );
+        assert!(
+            facts.usage.input() > 0 && end.charged.fits(&end.held),
+            "{end:?}"
+        );
         assert_eq!(fake.got().len(), made, "a call is sent once");
     }
     gateway.shutdown(Duration::from_secs(1)).await;
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn half_an_event_is_not_passed_on() {
+    let house = house(Policy::default()).await;
+    let openai = r#"{"id":"x","choices":[{"index":0,"delta":{"content":"Hi"}}]}"#;
+    let anthropic = r#"{"type":"message_start","message":{"usage":{"input_tokens":9}}}"#;
+    for (wire, event) in [(Wire::OpenAi, openai), (Wire::Anthropic, anthropic)] {
+        let events = format!("data: {event}\n\ndata: {}", &event[..event.len() / 2]);
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
+        let framed = format!(
+            "transfer-encoding: chunked\r\n\r\n{:x}\r\n{events}",
+            events.len()
+        );
+        let fake = Fake::start([head, &framed, "\r\n"].concat()).await;
+        let gateway = raw::gateway_to(&house, &fake.url(), &Credential::Nothing).await;
+        let ask = Ask::new(wire, true, &format!("half-{wire:?}").to_lowercase(), "");
+        let seen = raw::exchange(gateway.addr(), &ask.request(&house)).await;
+        assert!(seen.whole, "{}", seen.text());
+        let events = raw::events(&seen.body);
+        let errors: Vec<bool> = events
+            .iter()
+            .map(|event| event["error"].is_object())
+            .collect();
+        assert_eq!(errors, [false, true], "{}", seen.text());
+        assert!(seen.text().ends_with("\n\n"), "{}", seen.text());
+        gateway.shutdown(Duration::from_secs(1)).await;
+    }
     house.stop().await;
 }
 
@@ -295,9 +402,18 @@ async fn a_redirect_is_passed_on_and_not_followed() {
     let gateway = raw::gateway_to(&house, &fake.url(), &Credential::Nothing).await;
     let ask = Ask::new(Wire::OpenAi, false, "moved", "");
     let seen = raw::exchange(gateway.addr(), &ask.request(&house)).await;
-    assert_eq!((seen.status, seen.header("location")), (307, Some(location.as_str())));
-    assert!(elsewhere.got().is_empty(), "credentials never leave the configured origin");
-    assert_eq!(raw::ended(&house).await["moved"][0].charged.cost().nanos(), 0);
+    assert_eq!(
+        (seen.status, seen.header("location")),
+        (307, Some(location.as_str()))
+    );
+    assert!(
+        elsewhere.got().is_empty(),
+        "credentials never leave the configured origin"
+    );
+    assert_eq!(
+        raw::ended(&house).await["moved"][0].charged.cost().nanos(),
+        0
+    );
     gateway.shutdown(Duration::from_secs(1)).await;
     house.stop().await;
 }
@@ -305,12 +421,18 @@ async fn a_redirect_is_passed_on_and_not_followed() {
 #[tokio::test]
 async fn an_answer_that_comes_encoded_all_the_same_is_an_estimate() {
     let house = house(Policy::default()).await;
-    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let headers = [
+        ("content-type", "application/json"),
+        ("content-encoding", "gzip"),
+    ];
     let fake = Fake::start(raw::reply("200 OK", &headers, b"\x1f\x8b not looked into")).await;
     let gateway = raw::gateway_to(&house, &fake.url(), &Credential::Nothing).await;
     let ask = Ask::new(Wire::Anthropic, false, "zipped", "");
     let seen = raw::exchange(gateway.addr(), &ask.request(&house)).await;
-    assert_eq!((seen.status, seen.header("content-encoding")), (200, Some("gzip")));
+    assert_eq!(
+        (seen.status, seen.header("content-encoding")),
+        (200, Some("gzip"))
+    );
     assert_eq!(seen.body, b"\x1f\x8b not looked into");
     let end = &raw::ended(&house).await["zipped"][0];
     let facts = end.facts.as_ref().expect("it was sent");
@@ -332,26 +454,47 @@ impl Played {
     /// Checks that the charge is the truth.
     #[track_caller]
     fn is_exact(&self) {
-        let Played { ask, truth, end, .. } = self;
+        let Played {
+            ask, truth, end, ..
+        } = self;
         let facts = end.facts.as_ref().expect("it was charged");
         assert!(!facts.estimated, "{}: {facts:?}", ask.name);
         assert_eq!(facts.usage, usage(truth), "{}", ask.name);
-        assert_eq!(end.charged.cost().nanos(), raw::nanos(truth), "{}", ask.name);
+        assert_eq!(
+            end.charged.cost().nanos(),
+            raw::nanos(truth),
+            "{}",
+            ask.name
+        );
     }
 
     /// Checks that the charge is an estimate: no less than the true input and this output, no
     /// more than was held.
     #[track_caller]
     fn is_estimated_from(&self, output: u64) {
-        let Played { ask, truth, end, .. } = self;
+        let Played {
+            ask, truth, end, ..
+        } = self;
         let facts = end.facts.as_ref().expect("it was charged");
         assert!(facts.estimated, "{}: {facts:?}", ask.directions);
         let input = truth.canonical.input_total();
-        assert!(facts.usage.input() >= input, "{}: {input}: {facts:?}", ask.directions);
-        assert!(facts.usage.output() >= output, "{}: {output}: {facts:?}", ask.directions);
+        assert!(
+            facts.usage.input() >= input,
+            "{}: {input}: {facts:?}",
+            ask.directions
+        );
+        assert!(
+            facts.usage.output() >= output,
+            "{}: {output}: {facts:?}",
+            ask.directions
+        );
         assert!(end.charged.fits(&end.held), "{}: {end:?}", ask.directions);
         let least = 1_000 * (3 * input + 15 * output) as i64;
-        assert!(end.charged.cost().nanos() >= least, "{}: {end:?}", ask.directions);
+        assert!(
+            end.charged.cost().nanos() >= least,
+            "{}: {end:?}",
+            ask.directions
+        );
     }
 
     /// Checks that the client got the whole text, in an answer that ended in order.
@@ -382,7 +525,11 @@ impl Played {
     /// Checks that a stream ended as its wire ends one that reached its cap.
     #[track_caller]
     fn ends_at_its_length(&self) {
-        assert!(self.seen.whole && self.seen.status == 200, "{}", self.seen.text());
+        assert!(
+            self.seen.whole && self.seen.status == 200,
+            "{}",
+            self.seen.text()
+        );
         assert_eq!(self.last_words(), "", "{}", self.seen.text());
         let events = raw::events(&self.seen.body);
         let reason = events.iter().rev().find_map(|event| match self.ask.wire {
@@ -433,7 +580,10 @@ async fn play_all(house: &House, directions: &[&str], streams: &[bool]) -> Vec<P
 async fn play(house: &House, ask: Ask) -> Played {
     let seen = ask.call(house).await;
     let truth = house.truth().await;
-    let truth = truth.iter().rev().find(|record| record.label.as_deref() == Some(&*ask.name));
+    let truth = truth
+        .iter()
+        .rev()
+        .find(|record| record.label.as_deref() == Some(&*ask.name));
     let mut ended = raw::ended(house).await;
     let ends = ended.remove(&ask.name).unwrap_or_default();
     let [end] = <[Ended; 1]>::try_from(ends).expect("one hold was taken");

@@ -2,6 +2,7 @@
 
 mod agents;
 mod births;
+mod counted;
 mod disconnects;
 mod edge;
 mod faults;

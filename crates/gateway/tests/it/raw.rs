@@ -4,15 +4,11 @@
 //! framing says, and what happens to a request that no library would send.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 
 use fisc::Facts;
 use fisc::core::{Amount, HoldId};
@@ -20,6 +16,10 @@ use fisc_gateway::{Credential, Gateway, Keyring, Parts, Policy, Provider, Upstre
 use fisc_ledger::{Entry, Reader};
 use fisc_llm::PriceBook;
 use fisc_rehearsal::{TruthRecord, Wire};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use crate::harness::{House, ROOT};
 
@@ -36,7 +36,7 @@ output = "15"
 "#;
 
 /// How long anything on loopback may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One call, named so that the provider's record and the ledger's entry can be found again.
 #[derive(Debug, Clone)]
@@ -243,7 +243,7 @@ pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: 
         text += "host: localhost\r\n";
     }
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     [text.as_bytes(), b"\r\n", body].concat()
 }
@@ -422,7 +422,10 @@ impl Fake {
         let serving = tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
                 let request = whole_request(&mut socket).await;
-                requests.lock().expect("no test panics with it").push(request);
+                requests
+                    .lock()
+                    .expect("no test panics with it")
+                    .push(request);
                 // A gateway that has left is no failure of its provider.
                 let _ = socket.write_all(&answer).await;
                 let _ = socket.shutdown().await;
@@ -455,7 +458,7 @@ impl Drop for Fake {
 pub(crate) fn reply(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     [text.as_bytes(), b"connection: close\r\n\r\n", body].concat()
 }
@@ -483,11 +486,17 @@ async fn whole_request(socket: &mut TcpStream) -> Vec<u8> {
         let length = socket.read(&mut piece).await.unwrap_or(0);
         bytes.extend_from_slice(&piece[..length]);
         let Some(end) = find(&bytes, b"\r\n\r\n") else {
-            assert!(length > 0, "half a request: {:?}", String::from_utf8_lossy(&bytes));
+            assert!(
+                length > 0,
+                "half a request: {:?}",
+                String::from_utf8_lossy(&bytes)
+            );
             continue;
         };
         let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-        let declared = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let declared = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:"));
         let declared: usize = declared.map_or(0, |text| text.trim().parse().expect("a number"));
         if bytes.len() >= end + 4 + declared || length == 0 {
             return bytes;

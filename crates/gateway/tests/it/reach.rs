@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use fisc::Durability;
 use fisc_gateway::{
-    Credential, Gateway, Keyring, Parts, Policy, Provider, Secret, SecretHash, Upstream,
-    VirtualKey,
+    Credential, Gateway, Keyring, Parts, Policy, Provider, Secret, SecretHash, Upstream, VirtualKey,
 };
 use fisc_llm::PriceBook;
 use fisc_rehearsal::{Settings, Wire};
@@ -50,7 +49,9 @@ async fn without_its_secret_nobody_is_served() {
         guess.expose(),
         &secret[..31],
         &format!("{secret}0"),
-        &secret.to_uppercase().replace(|c: char| c.is_ascii_digit(), "0"),
+        &secret
+            .to_uppercase()
+            .replace(|c: char| c.is_ascii_digit(), "0"),
         &format!("%{:02x}{}", secret.as_bytes()[0], &secret[1..]),
     ] {
         paths.push(format!("/r/{wrong}/v1/chat/completions"));
@@ -94,11 +95,18 @@ async fn a_web_page_is_refused_even_with_the_secret() {
         let headers = [("origin", origin)];
         let request = raw::post(&path, &headers, ask.body().as_bytes());
         let seen = raw::exchange(house.gateway.addr(), &request).await;
-        assert_eq!((seen.status, seen.code().as_str()), (403, "origin_refused"), "{origin}");
+        assert_eq!(
+            (seen.status, seen.code().as_str()),
+            (403, "origin_refused"),
+            "{origin}"
+        );
         refuses_for_good(&seen);
         assert!(seen.header("access-control-allow-origin").is_none());
         // A browser asks first whether it may.
-        let asked = [("origin", origin), ("access-control-request-method", "POST")];
+        let asked = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+        ];
         let preflight = raw::request("OPTIONS", &path, &asked, b"");
         let seen = raw::exchange(house.gateway.addr(), &preflight).await;
         assert_eq!(seen.status, 403);
@@ -125,9 +133,18 @@ async fn a_foreign_name_is_refused_even_with_the_secret() {
     for host in &foreign {
         let request = raw::post(&path, &[("host", host)], ask.body().as_bytes());
         let seen = raw::exchange(house.gateway.addr(), &request).await;
-        assert!([400, 403].contains(&seen.status), "{host}: {} {}", seen.status, seen.text());
+        assert!(
+            [400, 403].contains(&seen.status),
+            "{host}: {} {}",
+            seen.status,
+            seen.text()
+        );
     }
-    let twice = raw::post(&path, &[("host", "localhost"), ("host", "x")], ask.body().as_bytes());
+    let twice = raw::post(
+        &path,
+        &[("host", "localhost"), ("host", "x")],
+        ask.body().as_bytes(),
+    );
     let seen = raw::exchange(house.gateway.addr(), &twice).await;
     assert!([400, 403].contains(&seen.status), "{}", seen.text());
     nothing_was_made(&house).await;
@@ -161,51 +178,67 @@ async fn a_virtual_key_names_only_what_lies_below_its_budget() {
     ];
     let gateway = gateway(&house, keyring, upstreams).await;
     let key = format!("sk-fisc-k1.{KEY_SECRET}");
-    let bearer = |key: &str| format!("Bearer {key}");
-    let body = |ask: &Ask| ask.body();
+    let (bearer, named) = (format!("Bearer {key}"), format!("{key}~bob"));
     let ask = Ask::new(Wire::OpenAi, false, "keyed", "tokens=5");
     // Wherever SDKs put keys, and however the agent is named.
-    let cases: [(&str, Vec<(&str, String)>, &str); 7] = [
-        ("/v1/chat/completions", vec![("authorization", bearer(&key))], "run/team"),
-        ("/v1/chat/completions", vec![("x-api-key", key.clone())], "run/team"),
-        ("/v1/chat/completions", vec![("x-goog-api-key", key.clone())], "run/team"),
-        ("/v1/chat/completions", vec![("api-key", key.clone())], "run/team"),
-        ("/a/ann/v1/chat/completions", vec![("api-key", key.clone())], "run/team/ann"),
-        ("/a/run/v1/chat/completions", vec![("api-key", key.clone())], "run/team/run"),
-        ("/v1/chat/completions", vec![("x-api-key", format!("{key}~bob"))], "run/team/bob"),
-    ];
-    for (path, headers, budget) in cases {
+    for (agent, header, key, budget) in [
+        ("", "authorization", &bearer, "run/team"),
+        ("", "x-api-key", &key, "run/team"),
+        ("", "x-goog-api-key", &key, "run/team"),
+        ("", "api-key", &key, "run/team"),
+        ("/a/ann", "api-key", &key, "run/team/ann"),
+        ("/a/run", "api-key", &key, "run/team/run"),
+        ("", "x-api-key", &named, "run/team/bob"),
+    ] {
         let before = spent(&house, budget);
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
-        let request = raw::post(path, &headers, body(&ask).as_bytes());
+        let path = format!("{agent}/v1/chat/completions");
+        let request = raw::post(&path, &[(header, key)], ask.body().as_bytes());
         let seen = raw::exchange(gateway.addr(), &request).await;
         assert_eq!(seen.status, 200, "{path}: {}", seen.text());
-        assert!(spent(&house, budget) > before, "{path} {headers:?} is charged to {budget}");
+        assert!(
+            spent(&house, budget) > before,
+            "{path} {header} is charged to {budget}"
+        );
     }
     // In the query, which then goes on without it.
     let request = raw::post(
         &format!("/v1/chat/completions?key={key}"),
         &[],
-        body(&ask).as_bytes(),
+        ask.body().as_bytes(),
     );
     assert_eq!(raw::exchange(gateway.addr(), &request).await.status, 200);
     let root = house.root().status();
-    assert_eq!(root.own_spent.tokens().0, 0, "nothing is charged beside the key's budget");
+    assert_eq!(
+        root.own_spent.tokens().0,
+        0,
+        "nothing is charged beside the key's budget"
+    );
     assert_eq!(root.spent, house.status("run/team").spent);
     // No name leads out of it.
     for name in ["..", "%2e%2e", "../team", "a/../..", "run%2Fother"] {
         let headers = [("api-key", key.as_str()), ("fisc-agent", name)];
-        let request = raw::post("/v1/chat/completions", &headers, body(&ask).as_bytes());
+        let request = raw::post("/v1/chat/completions", &headers, ask.body().as_bytes());
         let seen = raw::exchange(gateway.addr(), &request).await;
         let below = house.fisc.statuses();
         let below = below.iter().filter(|status| status.path != ROOT);
-        assert!(below.into_iter().all(|status| status.path.starts_with("run/team")));
+        assert!(
+            below
+                .into_iter()
+                .all(|status| status.path.starts_with("run/team"))
+        );
         assert!([200, 400].contains(&seen.status), "{name}: {}", seen.text());
     }
-    for wrong in ["k1.", "k1.Zq3mY7pWv9rT2kLd8sXg", "k2.Zq3mY7pWv9rT2kLd8sXf", "k1"] {
+    for wrong in [
+        "k1.",
+        "k1.Zq3mY7pWv9rT2kLd8sXg",
+        "k2.Zq3mY7pWv9rT2kLd8sXf",
+        "k1",
+    ] {
         let headers = [("api-key", format!("sk-fisc-{wrong}"))];
-        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
-        let request = raw::post("/v1/chat/completions", &headers, body(&ask).as_bytes());
+        let headers = headers
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        let request = raw::post("/v1/chat/completions", &headers, ask.body().as_bytes());
         let seen = raw::exchange(gateway.addr(), &request).await;
         assert_eq!(seen.status, 401, "{wrong}: {}", seen.text());
     }
@@ -235,11 +268,17 @@ async fn a_provider_key_is_seen_by_its_provider_alone() {
     let ledger = house.ledger.clone().expect("this house keeps a ledger");
     house.check_books().await;
     let truth = house.truth().await;
-    let keys = truth.iter().filter(|record| record.status == 200 && record.label.is_some());
+    let keys = truth
+        .iter()
+        .filter(|record| record.status == 200 && record.label.is_some());
     let end = &PROVIDER_KEY[PROVIDER_KEY.len() - 4..];
     let mut served = 0;
     for record in keys {
-        assert_eq!(record.key_end.as_deref(), Some(end), "the provider gets its key");
+        assert_eq!(
+            record.key_end.as_deref(),
+            Some(end),
+            "the provider gets its key"
+        );
         served += 1;
     }
     assert!(served >= 10, "{served} calls were served");
@@ -259,7 +298,13 @@ async fn a_provider_key_is_seen_by_its_provider_alone() {
     assert!(log.len() > 1_000, "something was logged");
     shown.push(("the log".to_owned(), log));
     for (place, bytes) in &shown {
-        for canary in [PROVIDER_KEY, &secret, KEY_SECRET, RUN_KEY, "cookie-canary-4411"] {
+        for canary in [
+            PROVIDER_KEY,
+            &secret,
+            KEY_SECRET,
+            RUN_KEY,
+            "cookie-canary-4411",
+        ] {
             assert!(!contains(bytes, canary), "{canary} is in {place}");
         }
     }
@@ -292,14 +337,31 @@ async fn what_a_caller_authorizes_with_never_reaches_an_upstream() {
             ("x-private", RUN_KEY),
             ("x-kept", "yes"),
         ];
-        let path = format!("{}?key={RUN_KEY}&beta=true", house.base("tester") + "/v1/messages");
+        let path = format!(
+            "{}?key={RUN_KEY}&beta=true",
+            house.base("tester") + "/v1/messages"
+        );
         let request = raw::post(&path, &headers, ask.body().as_bytes());
         let seen = raw::exchange(gateway.addr(), &request).await;
         assert_eq!(seen.status, 200, "{}", seen.text());
-        assert_eq!((seen.header("set-cookie"), seen.header("x-kept")), (None, Some("1")));
+        assert_eq!(
+            (seen.header("set-cookie"), seen.header("x-kept")),
+            (None, Some("1"))
+        );
         let got = fake.got().pop().expect("it was asked");
-        for canary in [RUN_KEY, "sk-fisc", "cookie-canary", "carrier", "x-private", &run] {
-            assert!(!contains(&got, canary), "{canary} in {}", String::from_utf8_lossy(&got));
+        for canary in [
+            RUN_KEY,
+            "sk-fisc",
+            "cookie-canary",
+            "carrier",
+            "x-private",
+            &run,
+        ] {
+            assert!(
+                !contains(&got, canary),
+                "{canary} in {}",
+                String::from_utf8_lossy(&got)
+            );
         }
         assert!(contains(&got, "POST /v1/messages?beta=true HTTP/1.1"));
         assert!(contains(&got, "x-kept: yes"));
@@ -315,14 +377,28 @@ async fn what_a_caller_authorizes_with_never_reaches_an_upstream() {
 async fn everything(house: &House) -> Vec<(String, Vec<u8>)> {
     let mut shown = Vec::new();
     let bearer = format!("Bearer {RUN_KEY}");
-    let keys = [("authorization", bearer.as_str()), ("x-api-key", RUN_KEY), ("cookie", COOKIE)];
+    let keys = [
+        ("authorization", bearer.as_str()),
+        ("x-api-key", RUN_KEY),
+        ("cookie", COOKIE),
+    ];
     let to = house.gateway.addr();
     let directions = [
-        "tokens=30", "usage=none", "usage=huge", "cut=2", "error_event", "status=401",
-        "status=500", "html", "over_max", "crlf",
+        "tokens=30",
+        "usage=none",
+        "usage=huge",
+        "cut=2",
+        "error_event",
+        "status=401",
+        "status=500",
+        "html",
+        "over_max",
+        "crlf",
     ];
     for wire in [Wire::OpenAi, Wire::Anthropic] {
-        for (stream, directions) in [true, false].into_iter().flat_map(|s| directions.map(|d| (s, d)))
+        for (stream, directions) in [true, false]
+            .into_iter()
+            .flat_map(|s| directions.map(|d| (s, d)))
         {
             let name = format!("s{}", shown.len());
             let ask = Ask::new(wire, stream, &name, directions);
@@ -335,16 +411,33 @@ async fn everything(house: &House) -> Vec<(String, Vec<u8>)> {
         ("/v1/chat/completions", &keys[..], &b"{"[..]),
         ("/v1/responses", &keys, b"{}"),
         ("/v1/messages/count_tokens", &keys, b"{}"),
-        ("/v1/chat/completions", &[("origin", "https://x.example")], b"{}"),
-        ("/v1/chat/completions", &[("content-encoding", "gzip")], b"{}"),
-        ("/v1/chat/completions", &[("fisc-agent", "a b\u{7f}")], b"{}"),
+        (
+            "/v1/chat/completions",
+            &[("origin", "https://x.example")],
+            b"{}",
+        ),
+        (
+            "/v1/chat/completions",
+            &[("content-encoding", "gzip")],
+            b"{}",
+        ),
+        (
+            "/v1/chat/completions",
+            &[("fisc-agent", "a b\u{7f}")],
+            b"{}",
+        ),
     ] {
         let request = raw::post(&format!("{base}{path}"), headers, body);
         shown.push((path.to_owned(), answer_bytes(to, &request).await));
     }
     let models = raw::request("GET", &format!("{base}/v1/models"), &keys, b"");
     shown.push(("models".to_owned(), answer_bytes(to, &models).await));
-    let wrong = raw::request("GET", &format!("/v1/models?key=sk-fisc-k1.{KEY_SECRET}"), &[], b"");
+    let wrong = raw::request(
+        "GET",
+        &format!("/v1/models?key=sk-fisc-k1.{KEY_SECRET}"),
+        &[],
+        b"",
+    );
     shown.push(("a wrong key".to_owned(), answer_bytes(to, &wrong).await));
     let absolute = format!("http://localhost{base}/v1/models");
     let absolute = raw::request("GET", &absolute, &keys, b"");
@@ -370,7 +463,10 @@ async fn everything(house: &House) -> Vec<(String, Vec<u8>)> {
         format!("{credential:?} {upstream:?}"),
         format!("{:?} {}", house.secret, house.secret),
         format!("{:?}", Keyring::new().with_run(&house.secret, ROOT)),
-        format!("{:?}", Upstream::new(Provider::OpenAi, "ftp://x", &credential)),
+        format!(
+            "{:?}",
+            Upstream::new(Provider::OpenAi, "ftp://x", &credential)
+        ),
         format!("{:?}", house.gateway.limiting()),
     ];
     shown.extend(texts.map(|text| ("a Debug text".to_owned(), text.into_bytes())));
@@ -410,7 +506,10 @@ async fn house() -> House {
 }
 
 async fn nothing_was_made(house: &House) {
-    assert!(house.truth().await.is_empty(), "nothing reached the provider");
+    assert!(
+        house.truth().await.is_empty(),
+        "nothing reached the provider"
+    );
     assert_eq!(house.counts().admitted, 0);
     assert_eq!(house.fisc.statuses().len(), 1, "no agent was made");
     assert!(raw::ended(house).await.is_empty(), "no hold was taken");
@@ -428,14 +527,19 @@ fn spent(house: &House, path: &str) -> i64 {
 }
 
 fn contains(bytes: &[u8], needle: &str) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
+    bytes
+        .windows(needle.len())
+        .any(|window| window == needle.as_bytes())
 }
 
 // === impl Logged ===
 
 impl io::Write for Logged {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panics with it").extend_from_slice(bytes);
+        self.0
+            .lock()
+            .expect("nobody panics with it")
+            .extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -198,3 +198,44 @@ async fn no_call_runs_longer_than_a_single_one_may() {
     house.check_books().await;
     house.stop().await;
 }
+
+// === active time ===
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_takes_longer_than_such_calls_do_is_granted_more_time() {
+    const LIMIT: Duration = Duration::from_secs(60);
+    let house = house(limited(Resource::Time, LIMIT.as_micros() as i64)).await;
+    for _ in 0..fisc_llm::SAMPLES_MIN {
+        let (answer, _) = call(&house, "a", simple(SHORT_ANSWER, None, false)).await;
+        answer.ok();
+    }
+    let spent = || house.root().status().spent.time();
+    let before = spent();
+    let slow = "[[rehearsal tokens=20 delay_ms=1500]] Take your time.";
+    let (answer, took) = call(&house, "a", simple(slow, None, false)).await;
+    answer.ok();
+    assert!(took >= Duration::from_millis(1_500), "{took:?}");
+    let slow = "[[rehearsal tokens=60 gap_ms=100]] Take your time.";
+    let (answer, _) = call(&house, "a", simple(slow, None, true)).await;
+    let answer = answer.ok();
+    check_ending(Wire::OpenAi, &answer);
+    assert_eq!(finish_reason(&answer), Some("stop"));
+    assert!(spent().0 - before.0 >= 2_000_000, "both are counted");
+    house.check_books().await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_outlasts_the_active_time_that_is_left_is_cut_for_good() {
+    let house = house(limited(Resource::Time, 700_000)).await;
+    let (answer, took) = call(&house, "a", simple(LONG_ANSWER, None, false)).await;
+    check_final(&answer, "budget_exhausted");
+    assert!(took <= Duration::from_millis(700) + LATE_MAX, "{took:?}");
+    let status = house.root().status();
+    assert!(status.spent.time().0 <= 700_000, "{:?}", status.spent);
+    let (answer, _) = call(&house, "a", simple(SHORT_ANSWER, None, false)).await;
+    check_final(&answer, "budget_exhausted");
+    assert_eq!(house.truth().await.len(), 1);
+    house.check_books().await;
+    house.stop().await;
+}

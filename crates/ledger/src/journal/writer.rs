@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use super::books::{Books, Dirty};
+use super::checkpointer::Checkpointer;
 use super::queue::{Batch, Command, PANICKED, Shared};
 use super::statements::Statements;
 use crate::chain::{Hash, Stored};
@@ -29,6 +30,8 @@ pub(super) struct Writer {
     lock: Lock,
     shared: Arc<Shared>,
     checkpoint_commits: u32,
+    /// Makes the checkpoints, where a second connection can; else the writer does.
+    checkpointer: Option<Checkpointer>,
 }
 
 /// What a batch changes.
@@ -57,6 +60,7 @@ impl Writer {
         lock: Lock,
         shared: Arc<Shared>,
         checkpoint_commits: u32,
+        checkpointer: Option<Checkpointer>,
     ) -> Writer {
         let state = State {
             books: Books::new(recovered),
@@ -71,12 +75,15 @@ impl Writer {
             lock,
             shared,
             checkpoint_commits,
+            checkpointer,
         }
     }
 
     /// Runs until the journal is closed or fails.
     pub(super) fn run(mut self) -> Result<(), Error> {
         let written = panic::catch_unwind(AssertUnwindSafe(|| self.write_all()));
+        // Before the end is decided: after it nothing may touch the file but what comes below.
+        self.checkpointer = None;
         let stopped = match written {
             Ok(Ok(())) => match self.end() {
                 Ok(()) => return Ok(()),
@@ -114,10 +121,28 @@ impl Writer {
                 return Err(Stop::Impossible(problem));
             }
             (commits, entries) = (commits + 1, entries + count);
-            if commits >= self.checkpoint_commits || entries >= CHECKPOINT_ENTRIES {
-                checkpoint(&self.connection, "PASSIVE")?;
+            let due = commits >= self.checkpoint_commits || entries >= CHECKPOINT_ENTRIES;
+            if due {
                 (commits, entries) = (0, 0);
             }
+            self.shorten_log(due)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the log into the database, beside the commits where that can be.
+    fn shorten_log(&self, due: bool) -> rusqlite::Result<()> {
+        let now = match &self.checkpointer {
+            None => due,
+            Some(checkpointer) => {
+                if due {
+                    checkpointer.ask();
+                }
+                checkpointer.left_too_much()?
+            }
+        };
+        if now {
+            checkpoint(&self.connection, "PASSIVE")?;
         }
         Ok(())
     }
@@ -126,13 +151,17 @@ impl Writer {
     fn end(&mut self) -> rusqlite::Result<()> {
         self.connection
             .execute("UPDATE journal SET ended = 'closed'", [])?;
-        checkpoint(&self.connection, "TRUNCATE")
+        checkpoint(&self.connection, "TRUNCATE").map(|_| ())
     }
 }
 
-/// Moves the log into the database. A reader may hold that up, which is no error.
-pub(super) fn checkpoint(connection: &Connection, mode: &'static str) -> rusqlite::Result<()> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+/// Moves the log into the database and returns how many frames the log has. A reader or another
+/// checkpoint may hold that up, which is no error.
+pub(super) fn checkpoint(connection: &Connection, mode: &'static str) -> rusqlite::Result<u64> {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    // SQLite says -1 where it could not look.
+    let frames: i64 = connection.query_row(&sql, [], |row| row.get(1))?;
+    Ok(u64::try_from(frames).unwrap_or(0))
 }
 
 // === impl State ===

@@ -16,7 +16,10 @@ pub(crate) fn plain_reading(stream: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
             events.extend(data.take().map(|data| (name, data)));
             continue;
         }
-        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let colon = line
+            .iter()
+            .position(|byte| *byte == b':')
+            .unwrap_or(line.len());
         let value = line.get(colon + 1..).unwrap_or_default();
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match &line[..colon] {

@@ -1,19 +1,22 @@
 //! The law of requests: whatever is accepted, another parser understands in the same way, and an
 //! edit does what was asked and nothing else.
 
-use std::fmt;
-
 use fisc_llm::{CHOICES_MAX, CapField, Edits, RequestFacts, Wire};
 use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
-use serde_json::value::RawValue;
+
+use super::members::members;
 
 /// A model whose name has to be escaped.
 const OTHER_MODEL: &str = "a \"cheap\"\\ one\u{1}";
 const CAP: u64 = 77;
 
 /// What may change by an edit.
-const EDITABLE: [&str; 4] = ["model", "max_tokens", "max_completion_tokens", "stream_options"];
+const EDITABLE: [&str; 4] = [
+    "model",
+    "max_tokens",
+    "max_completion_tokens",
+    "stream_options",
+];
 
 /// The facts as another parser reads them, which refuses names that come twice.
 #[derive(Debug, Deserialize)]
@@ -31,9 +34,6 @@ struct Said {
 struct Options {
     include_usage: Option<bool>,
 }
-
-/// The members of an object in their order, each value as it is written.
-struct Members<'a>(Vec<(String, &'a str)>);
 
 /// Checks the law for a body.
 pub(crate) fn hold(body: &[u8]) {
@@ -55,7 +55,10 @@ fn accepted(wire: Wire, body: &[u8], facts: &RequestFacts<'_>) {
     for edits in edits() {
         let edited = facts.edit(body, &edits);
         let again = RequestFacts::read(wire, &edited).unwrap_or_else(|error| {
-            panic!("{error} after {edits:?}: {}", String::from_utf8_lossy(&edited))
+            panic!(
+                "{error} after {edits:?}: {}",
+                String::from_utf8_lossy(&edited)
+            )
         });
         check_facts(facts, &again, &edits);
         if comparable {
@@ -72,10 +75,15 @@ fn agrees(body: &[u8], facts: &RequestFacts<'_>) {
     let said: Said = serde_json::from_slice(body).expect("accepted, so JSON and unambiguous");
     assert_eq!(said.model, facts.model);
     assert_eq!(said.stream.unwrap_or(false), facts.stream);
-    assert_eq!(said.max_tokens.max(said.max_completion_tokens), facts.output_cap);
+    assert_eq!(
+        said.max_tokens.max(said.max_completion_tokens),
+        facts.output_cap
+    );
     assert_eq!(said.n.unwrap_or(1), facts.choices);
     assert_eq!(said.service_tier.as_deref(), facts.service_tier.as_deref());
-    let usage = said.stream_options.and_then(|options| options.include_usage);
+    let usage = said
+        .stream_options
+        .and_then(|options| options.include_usage);
     assert_eq!(usage, facts.include_usage);
 }
 
@@ -86,7 +94,10 @@ fn check_input(body: &[u8], facts: &RequestFacts<'_>) {
     let before = u64::from(input.messages > 0 && input.head_bytes > 0);
     assert_eq!(before + input.messages, input.prefixes.len() as u64);
     let after = input.prefixes.iter().map(|prefix| prefix.bytes_after);
-    assert!(after.clone().is_sorted_by(|a, b| a > b), "later messages have less after them");
+    assert!(
+        after.clone().is_sorted_by(|a, b| a > b),
+        "later messages have less after them"
+    );
     let first = after.max().unwrap_or(0);
     assert!(input.head_bytes + first <= input.body_bytes);
 }
@@ -103,11 +114,27 @@ fn edits() -> Vec<Edits<'static>> {
     vec![
         none,
         all,
-        Edits { cap_field: second, ..all },
-        Edits { output_cap: Some(CAP), ..none },
-        Edits { output_cap: Some(u64::MAX >> 1), cap_field: second, ..none },
-        Edits { include_usage: true, ..none },
-        Edits { model: Some(OTHER_MODEL), ..none },
+        Edits {
+            cap_field: second,
+            ..all
+        },
+        Edits {
+            output_cap: Some(CAP),
+            ..none
+        },
+        Edits {
+            output_cap: Some(u64::MAX >> 1),
+            cap_field: second,
+            ..none
+        },
+        Edits {
+            include_usage: true,
+            ..none
+        },
+        Edits {
+            model: Some(OTHER_MODEL),
+            ..none
+        },
     ]
 }
 
@@ -120,7 +147,11 @@ fn check_facts(before: &RequestFacts<'_>, after: &RequestFacts<'_>, edits: &Edit
     assert_eq!(after.thinking, before.thinking);
     assert_eq!(after.service_tier, before.service_tier);
     let asked = edits.include_usage && before.stream && before.wire == Wire::OpenAiChat;
-    let usage = if asked { Some(true) } else { before.include_usage };
+    let usage = if asked {
+        Some(true)
+    } else {
+        before.include_usage
+    };
     assert_eq!(after.include_usage, usage);
     // The model's name is part of every prefix, and some names mean that the model searches.
     if edits.model.is_none() {
@@ -136,7 +167,11 @@ fn check_bytes(body: &[u8], edited: &[u8], facts: &RequestFacts<'_>, edits: &Edi
         assert_eq!(edited, body);
         return;
     }
-    let places = [edits.output_cap.is_some(), edits.include_usage, edits.model.is_some()];
+    let places = [
+        edits.output_cap.is_some(),
+        edits.include_usage,
+        edits.model.is_some(),
+    ];
     if places.into_iter().filter(|edited| *edited).count() > 1 {
         return;
     }
@@ -146,20 +181,27 @@ fn check_bytes(body: &[u8], edited: &[u8], facts: &RequestFacts<'_>, edits: &Edi
     let tail = tails.take_while(same).count();
     let gone = std::str::from_utf8(&body[head..body.len() - tail]).unwrap_or("part of a name");
     if edits.include_usage {
-        assert!(["", "null", "false", "fals"].contains(&gone), "{gone} is gone");
+        assert!(
+            ["", "null", "false", "fals"].contains(&gone),
+            "{gone} is gone"
+        );
     } else if edits.output_cap.is_some() && facts.output_cap.is_none() {
         assert!(["", "null"].contains(&gone), "{gone} is gone");
     } else if edits.model.is_some() {
-        assert!(body.len() - tail - head <= 6 * facts.model.len() + 2, "{gone} is gone");
+        assert!(
+            body.len() - tail - head <= 6 * facts.model.len() + 2,
+            "{gone} is gone"
+        );
     }
 }
 
 /// Lists what no edit may touch, with its very bytes.
 fn untouched(body: &[u8]) -> Vec<(String, &str)> {
+    let members_of = |object| members(object).expect("accepted, so an object");
     let mut kept = Vec::new();
-    for (name, value) in members(body) {
+    for (name, value) in members_of(body) {
         if name == "stream_options" && value.starts_with('{') {
-            let inner = self::members(value.as_bytes()).into_iter();
+            let inner = members_of(value.as_bytes()).into_iter();
             let other = inner.filter(|(name, _)| name != "include_usage");
             kept.extend(other.map(|(name, value)| (format!("stream_options.{name}"), value)));
         } else if !EDITABLE.contains(&name.as_str()) {
@@ -169,39 +211,8 @@ fn untouched(body: &[u8]) -> Vec<(String, &str)> {
     kept
 }
 
-fn members(object: &[u8]) -> Vec<(String, &str)> {
-    let Members(members) = serde_json::from_slice(object).expect("accepted, so an object");
-    members
-}
-
 /// Says whether an escape of a surrogate stands in the text, in a pair or alone.
 fn has_surrogate(body: &[u8]) -> bool {
-    body.windows(3).any(|word| word[..2] == *b"\\u" && matches!(word[2], b'd' | b'D'))
-}
-
-// === impl Members ===
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Members<'de>, D::Error> {
-        from.deserialize_map(InOrder)
-    }
-}
-
-/// Visits the members of an object.
-struct InOrder;
-
-impl<'de> Visitor<'de> for InOrder {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Vec::new();
-        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-            members.push((name, value.get()));
-        }
-        Ok(Members(members))
-    }
+    body.windows(3)
+        .any(|word| word[..2] == *b"\\u" && matches!(word[2], b'd' | b'D'))
 }

@@ -53,7 +53,10 @@ fn read<'s>(limit: u64, stream: &[u8], chunks: impl IntoIterator<Item = &'s [u8]
         tap.feed(chunk, &mut sink);
         fed += chunk.len() as u64;
         assert_eq!(tap.offset(), fed);
-        assert!(tap.open_event().is_none_or(|start| start < fed), "open before it came");
+        assert!(
+            tap.open_event().is_none_or(|start| start < fed),
+            "open before it came"
+        );
     }
     let open = tap.open_event();
     tap.finish(&mut sink);
@@ -82,11 +85,18 @@ fn check_places(limit: u64, stream: &[u8], events: &[Seen]) {
         assert!(event.start < event.end && event.end <= stream.len() as u64);
         // The blank line does not count, and may be CR LF.
         let size = event.end - event.start;
-        assert!(if event.oversized { size > limit } else { size <= limit + 2 });
+        assert!(if event.oversized {
+            size > limit
+        } else {
+            size <= limit + 2
+        });
         assert!((event.data.len() + event.name.len()) as u64 <= limit);
         if let Some(at) = event.data_at {
             let there = &stream[at as usize..][..event.data.len()];
-            assert!(there == event.data, "the data is not where it is said to be");
+            assert!(
+                there == event.data,
+                "the data is not where it is said to be"
+            );
             assert!(event.start < at && at <= event.end);
         }
         before = event.end;
@@ -95,15 +105,20 @@ fn check_places(limit: u64, stream: &[u8], events: &[Seen]) {
 
 /// Cuts a stream byte by byte, in two, and at places that depend on its bytes.
 fn cuts(stream: &[u8]) -> [(&'static str, Vec<&[u8]>); 4] {
-    let seed = stream.iter().fold(0x9e37_79b9_7f4a_7c15, |hash: u64, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    let seed = stream
+        .iter()
+        .fold(0x9e37_79b9_7f4a_7c15, |hash: u64, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        });
     let (left, right) = stream.split_at((seed >> 8) as usize % (stream.len() + 1));
     [
         ("in two", vec![left, &[], right]),
         ("byte by byte", stream.chunks(1).collect()),
         ("in small parts", random(stream, seed, 9)),
-        ("in large parts", random(stream, !seed, stream.len() / 3 + 2)),
+        (
+            "in large parts",
+            random(stream, !seed, stream.len() / 3 + 2),
+        ),
     ]
 }
 
