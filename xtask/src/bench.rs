@@ -200,7 +200,7 @@ impl Bench {
         rate: Option<f64>,
     ) -> io::Result<(Measured, Duration)> {
         let addr: SocketAddr = proxy.addr(mode);
-        let request = wire::request(mode, addr, proxy.key());
+        let request = wire::request(mode, addr, proxy::KEY);
         let load = Load {
             addr,
             request: &request,

@@ -19,7 +19,7 @@ const LOAD_CORE: &str = "1";
 
 /// The caller's key at the gateway: of nobody, for a gateway that runs as long as the benchmark.
 const SECRET: &str = "bench-4d1f0c6a9e7b2385";
-const KEY: &str = "sk-fisc-bench.bench-4d1f0c6a9e7b2385~researcher";
+pub(super) const KEY: &str = "sk-fisc-bench.bench-4d1f0c6a9e7b2385~researcher";
 
 /// How often to look whether a proxy listens, and for how long.
 const READY_POLL: Duration = Duration::from_millis(20);
@@ -112,11 +112,6 @@ impl Proxy {
             Mode::Whole => self.whole,
             Mode::Stream => self.stream,
         }
-    }
-
-    /// Returns the key that its callers use; only the gateway looks at it.
-    pub(super) fn key(&self) -> &'static str {
-        KEY
     }
 
     /// Returns the CPU time, user and system, that its process has used; zero without one.

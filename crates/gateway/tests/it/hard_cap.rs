@@ -35,7 +35,7 @@ const LATENCY_SHORTENED_LITTLE: u64 = 2;
 /// The provider measures durations in whole milliseconds, each end rounded.
 const CLOCK_GRAIN_US: i64 = 2_000;
 /// How many clients the warm-up has.
-const WARM_UP_CLIENTS: usize = 60;
+const WARM_UP_CLIENTS: usize = 40;
 /// How many of them call at once where time is measured: about as many as a budget of time lets.
 const WARM_UP_AT_ONCE: usize = 4;
 
@@ -223,7 +223,8 @@ impl Cell {
             20 if timed => LATENCY_SHORTENED_LITTLE,
             _ => LATENCY_SHORTENED,
         };
-        let gap = if timed && shortened > 1 {
+        // The smallest pause is a millisecond: shortened ones would outweigh the latency.
+        let gap = if shortened > 1 && (timed || self.worth > 20) {
             Duration::ZERO
         } else {
             Settings::default().gap / shortened as u32
@@ -236,7 +237,7 @@ impl Cell {
             },
             root,
             policy: Policy {
-                patience: Duration::from_secs(60),
+                patience: Duration::from_mins(1),
                 ..Policy::default()
             },
             books: Books::File(Durability::Process),
@@ -315,7 +316,7 @@ impl Cell {
                     if is_cut(answer) {
                         assert_eq!(self.binding, Resource::Time, "{text}");
                     } else {
-                        self.check_refusal(answer.json());
+                        self.check_refusal(&answer.json());
                     }
                 }
             }
@@ -343,7 +344,7 @@ impl Cell {
     }
 
     /// What is refused for good without having run could not fit even if nothing were held.
-    fn check_refusal(self, body: serde_json::Value) {
+    fn check_refusal(self, body: &serde_json::Value) {
         let error = &body["error"];
         let budget = match self.manner.wire {
             Wire::OpenAi => &error["budget"],

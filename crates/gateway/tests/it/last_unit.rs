@@ -52,7 +52,7 @@ async fn of_1024_at_once_exactly_those_that_fit_are_admitted() {
 async fn play(house: &House, unit: &Unit, round: usize) -> usize {
     let binding = [Resource::Tokens, Resource::Cost][round % 2];
     let calls = 1 + (round / 2) as i64 % CALLS_MAX;
-    let short = round % 3 == 0;
+    let short = round.is_multiple_of(3);
     let (cost, held) = (unit.cost.get(binding), unit.held.get(binding));
     // Room for the last call's hold after all the others were settled; or one unit less.
     let limit = (calls - 1) * cost + held - i64::from(short);
