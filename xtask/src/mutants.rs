@@ -75,7 +75,8 @@ const MUTANTS: [Mutant; 8] = [
         name: "volatile hold",
         file: "crates/fisc/src/engine.rs",
         right: "        let call = call.clone();\n        Ok(Ok(self.append(",
-        wrong: "        if amount.is_non_negative() {\n            return Ok(Ok(None));\n        }\n        \
+        wrong: "        if amount.is_non_negative() {\n            \
+                return Ok(Ok(None));\n        }\n        \
                 let call = call.clone();\n        Ok(Ok(self.append(",
         package: "fisc",
         test: "recovery::an_open_hold_is_charged_in_doubt_and_can_be_resolved",
@@ -84,7 +85,8 @@ const MUTANTS: [Mutant; 8] = [
         name: "cached input held as if the cache were certain",
         file: "crates/llm/src/prices/model_price.rs",
         right: "            TokenClass::UncachedInput\n            | TokenClass::CacheRead\n",
-        wrong: "            TokenClass::UncachedInput => false,\n            TokenClass::CacheRead\n",
+        wrong: "            TokenClass::UncachedInput => false,\n            \
+                TokenClass::CacheRead\n",
         package: "fisc-llm",
         test: "hold_assumes_no_cache_hit",
     },

@@ -111,7 +111,8 @@ impl ParseMoneyError {
     pub fn hint(&self) -> &'static str {
         match self {
             ParseMoneyError::EatenByShell => {
-                "write 0.50 for fifty cents; a shell replaces $2 in $2.50 by nothing, so quote it: '$2.50'"
+                "write 0.50 for fifty cents; a shell replaces $2 in $2.50 by nothing, \
+                 so quote it: '$2.50'"
             }
             ParseMoneyError::NotANumber => "write dollars as 2, 2.50 or '$2.50'",
             ParseMoneyError::TooFine => "use at most nine decimals (a nano-dollar)",

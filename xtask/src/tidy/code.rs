@@ -6,6 +6,7 @@ use super::source::{Source, is_name_byte};
 /// crates that stand outside of the accounting.
 pub const CLOCK_PLACES: &[&str] = &[
     "crates/fisc/src/clock.rs",
+    "xtask/src/bench/time.rs",
     "crates/rehearsal/src/",
     "crates/testkit/src/",
 ];

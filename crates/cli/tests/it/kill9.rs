@@ -71,7 +71,8 @@ async fn nothing_answered_is_lost_by_kill_9() {
     );
     let verified = fisc_ledger::verify(&campaign.ledger).expect("chain and balances agree");
     println!(
-        "{rounds} kills: {} entries, {} calls answered and none lost, {} in doubt, slowest start {:?}",
+        "{rounds} kills: {} entries, {} calls answered and none lost, {} in doubt, \
+         slowest start {:?}",
         verified.entries,
         campaign.seen.lock().expect("no panic").len(),
         listed.len(),
