@@ -281,6 +281,12 @@ impl Engine {
         );
     }
 
+    /// Makes the error that a refusal is for whoever asked.
+    pub(crate) fn refused(&self, refusal: Refusal) -> Error {
+        let path = self.tree.path(refusal.budget());
+        Error::Refused { path, refusal }
+    }
+
     /// Says whether anything new may be admitted: the journal writes, and is not far behind.
     fn admits(&self) -> Result<(), Error> {
         let Some(journal) = &self.journal else {

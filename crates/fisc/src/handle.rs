@@ -378,13 +378,6 @@ impl Shared {
         }
         engine
     }
-
-    pub(crate) fn refused(&self, engine: &Engine, refusal: Refusal) -> Error {
-        Error::Refused {
-            path: engine.tree.path(refusal.budget()),
-            refusal,
-        }
-    }
 }
 
 fn status(tree: &Tree, view: &BudgetView<'_>) -> BudgetStatus {

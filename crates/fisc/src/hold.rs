@@ -107,7 +107,7 @@ impl Hold {
             let now = self.shared.clock.now();
             match engine.extend(now, self.id, by)? {
                 Ok(ticket) => ticket,
-                Err(refusal) => return Err(self.shared.refused(&engine, refusal)),
+                Err(refusal) => return Err(engine.refused(refusal)),
             }
         };
         self.amount = self

@@ -1,4 +1,4 @@
-//! Ids of holds: UUIDv7, so that they sort by time and need no coordination.
+//! Ids of holds: `UUIDv7`, so that they sort by time and need no coordination.
 
 use fisc_core::{HoldId, Timestamp};
 

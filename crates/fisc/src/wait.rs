@@ -94,7 +94,7 @@ impl Budget {
             };
             let left = give_up.saturating_sub(shared.clock.ticks().0);
             if left <= 0 {
-                return Err(shared.refused(&shared.engine(), refusal));
+                return Err(shared.engine().refused(refusal));
             }
             let until_deadline = deadline.map_or(i64::MAX, |at| at.since(shared.clock.now()).0);
             let pause = Duration::from_micros(left.min(until_deadline).unsigned_abs());
@@ -127,7 +127,7 @@ impl Budget {
             Plan::Never { least } => explain(&engine, now, self.id, least, true),
         };
         if !refusal.is_temporary() {
-            return Err(shared.refused(&engine, refusal));
+            return Err(engine.refused(refusal));
         }
         let deadline = engine.tree.budget(self.id).and_then(|view| view.deadline);
         Ok(Verdict::Wait(refusal, deadline))

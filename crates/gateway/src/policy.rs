@@ -42,7 +42,7 @@ pub struct Policy {
 }
 
 /// The longest that a call waits silently, whatever the owner says: clients time out.
-pub(crate) const PATIENCE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE_MAX: Duration = Duration::from_mins(1);
 
 // === impl Policy ===
 
@@ -50,7 +50,7 @@ impl Default for Policy {
     fn default() -> Self {
         Policy {
             patience: PATIENCE_MAX,
-            call_time: Duration::from_secs(600),
+            call_time: Duration::from_mins(10),
             output_floor: 64,
             on_disconnect: OnDisconnect::default(),
             unknown_price: UnknownPrice::Deny,

@@ -126,7 +126,7 @@ impl Journal {
                 let _ = lock.write(Some(&error.to_string()));
             }
         })?;
-        let shared = Arc::new(Shared::new(options.durability));
+        let shared = Arc::new(Shared::new(options.durability == Durability::Async));
         let checkpointer = checkpointer(&options)?;
         let writer = Writer::new(
             connection,

@@ -44,7 +44,7 @@ async fn a_dropped_wait_holds_nothing() {
         .hold("call", tokens(80), NO_PATIENCE)
         .await
         .expect("it fits");
-    let patient = Patience(Duration::from_secs(60));
+    let patient = Patience(Duration::from_mins(1));
     let waiting = root.hold("call", tokens(50), patient);
     let timed_out = tokio::time::timeout(Duration::from_millis(20), waiting).await;
     assert!(timed_out.is_err(), "it had to wait");

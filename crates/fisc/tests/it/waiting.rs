@@ -6,7 +6,7 @@ use fisc::{Error, Fisc, Patience, Refusal, Tokens};
 
 use crate::{limit, tokens};
 
-const PATIENT: Patience = Patience(Duration::from_secs(60));
+const PATIENT: Patience = Patience(Duration::from_mins(1));
 
 #[tokio::test]
 async fn what_does_not_fit_now_waits_until_a_call_ends() {

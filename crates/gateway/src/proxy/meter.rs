@@ -234,14 +234,12 @@ impl MeteredBody {
     }
 
     fn poll_tail(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        match ready!(self.poll_upstream(cx)) {
-            Some(Ok(chunk)) => Poll::Ready(Some(Ok(chunk))),
-            // The answer is over and settled: a connection that breaks now breaks nothing.
-            Some(Err(_)) | None => {
-                self.upstream = None;
-                Poll::Ready(None)
-            }
+        if let Some(Ok(chunk)) = ready!(self.poll_upstream(cx)) {
+            return Poll::Ready(Some(Ok(chunk)));
         }
+        // The answer is over and settled: a connection that breaks now breaks nothing.
+        self.upstream = None;
+        Poll::Ready(None)
     }
 
     /// Returns the upstream's next data, skipping trailers.

@@ -317,16 +317,19 @@ impl Call {
         reported: &Reported,
     ) -> Charge {
         let duration = self.hold().running();
+        // The call was ended when its hold was over: what passed until the end was noticed is
+        // ours, so that not even a machine that stands still takes a budget over its limit.
+        let time = duration.min(self.hold().amount().time());
         let tier = reported
             .service_tier
             .as_deref()
             .or(self.asked.service_tier.as_deref());
-        let cost = self.asked.pricing.charge(&usage, tier, duration);
+        let cost = self.asked.pricing.charge(&usage, tier, time);
         let tokens = usage.count(self.state.fisc.counting());
         let amount = match cost {
-            Some(cost) => Amount::new(tokens, cost, duration),
+            Some(cost) => Amount::new(tokens, cost, time),
             // Out of range: what was held is the best that is known.
-            None => Amount::new(tokens, self.hold().amount().cost(), duration),
+            None => Amount::new(tokens, self.hold().amount().cost(), time),
         };
         let call = CallLabel {
             model: match &reported.model {

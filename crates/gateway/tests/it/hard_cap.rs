@@ -34,6 +34,9 @@ const LATENCY_SHORTENED: u64 = 5;
 const LATENCY_SHORTENED_LITTLE: u64 = 2;
 /// The provider measures durations in whole milliseconds, each end rounded.
 const CLOCK_GRAIN_US: i64 = 2_000;
+/// Time is kept by timers: by so much a loaded machine may be late to end the last calls. The
+/// gateway's own books must not show any of it.
+const LATE_US: i64 = 100_000;
 /// How many clients the warm-up has.
 const WARM_UP_CLIENTS: usize = 40;
 /// How many of them call at once where time is measured: about as many as a budget of time lets.
@@ -371,27 +374,31 @@ impl Cell {
                 }
             }
         }
+        let is_timed = self.binding == Resource::Time;
         let statuses = house.fisc.statuses();
         assert_eq!(statuses.len(), 1 + 2 + 4 + AGENTS, "{self:?}");
         for budget in &statuses {
             let records = below
                 .get(budget.path.as_str())
                 .map_or(&[][..], Vec::as_slice);
-            let truly = house.sum(records.iter().copied());
+            // The provider learns late that a call was cut, and so does not know its time.
+            let timed = |record: &&&TruthRecord| record.complete || !is_timed;
+            let truly = house.sum(records.iter().filter(timed).copied());
             let limit = budget
                 .terms
                 .limits
                 .get(self.binding)
                 .expect("all are limited");
-            let grain = match self.binding {
-                Resource::Time => records.len() as i64 * CLOCK_GRAIN_US,
-                Resource::Tokens | Resource::Cost => 0,
+            let late = if is_timed {
+                records.len() as i64 * CLOCK_GRAIN_US + LATE_US
+            } else {
+                0
             };
             let (path, used) = (&budget.path, truly.get(self.binding));
-            assert!(used <= limit + grain, "{self:?} {path}: {used} of {limit}");
+            assert!(used <= limit + late, "{self:?} {path}: {used} of {limit}");
             assert_eq!(budget.overrun, Amount::ZERO, "{self:?} {path}");
             assert!(budget.spent.get(self.binding) <= limit, "{self:?} {path}");
-            if self.binding != Resource::Time {
+            if !is_timed {
                 assert_eq!(budget.spent.tokens(), truly.tokens(), "{self:?} {path}");
                 assert_eq!(budget.spent.cost(), truly.cost(), "{self:?} {path}");
             }

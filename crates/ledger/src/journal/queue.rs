@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use fisc_core::{BudgetId, Timestamp};
 
-use super::Durability;
 use crate::entry::Entry;
 use crate::error::Poisoned;
 
@@ -23,18 +22,10 @@ use crate::error::Poisoned;
 /// transaction would only make the first of them wait.
 pub(super) const BATCH_MAX: usize = 512;
 
-/// How much longer a commit that calls wait for is put off while there is traffic: what is queued
-/// meanwhile shares its cost. A disk that must be waited for gathers enough by itself.
-const LINGER: Duration = Duration::from_micros(100);
-
-/// The same where nobody waits.
+/// How much longer a commit for which nobody waits is put off: what is queued meanwhile shares
+/// its cost. Where calls wait, they would wait longer, and what is queued during one commit
+/// shares the next one anyway.
 const LINGER_UNAWAITED: Duration = Duration::from_millis(1);
-
-/// The usual number of commands in a batch from which on there is traffic, in [`BATCH_SHARES`].
-const TRAFFIC_MIN: usize = BATCH_SHARES + BATCH_SHARES / 4;
-
-/// The unit of the moving average of batches.
-const BATCH_SHARES: usize = 256;
 
 /// How long refusals may stay uncounted while nothing else is written.
 const REFUSALS_DELAY: Duration = Duration::from_millis(500);
@@ -83,8 +74,6 @@ pub(super) struct Shared {
     poisoned: OnceLock<Poisoned>,
     waiters: Mutex<Vec<(u64, Waker)>>,
     nobody_waits: bool,
-    /// How long a commit is put off under traffic.
-    linger: Duration,
 }
 
 #[derive(Default)]
@@ -94,9 +83,6 @@ struct Queue {
     last: u64,
     writer_sleeps: bool,
     closing: bool,
-    /// The usual number of commands in a batch, in [`BATCH_SHARES`]: an average in which the
-    /// last sixteen batches weigh most.
-    usual: usize,
 }
 
 /// Wakes a thread that blocks in [`Ticket::wait`].
@@ -162,13 +148,7 @@ impl Wake for Unpark {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(durability: Durability) -> Shared {
-        let nobody_waits = durability == Durability::Async;
-        let linger = match durability {
-            Durability::Full => Duration::ZERO,
-            Durability::Process => LINGER,
-            Durability::Async => LINGER_UNAWAITED,
-        };
+    pub(super) fn new(nobody_waits: bool) -> Shared {
         Shared {
             queue: Mutex::default(),
             work: Condvar::new(),
@@ -177,7 +157,6 @@ impl Shared {
             poisoned: OnceLock::new(),
             waiters: Mutex::default(),
             nobody_waits,
-            linger,
         }
     }
 
@@ -245,9 +224,9 @@ impl Shared {
             }
             queue.writer_sleeps = false;
         }
-        if slept && !queue.closing && !self.linger.is_zero() && queue.usual >= TRAFFIC_MIN {
+        if slept && self.nobody_waits && !queue.closing {
             // Nobody wakes a writer that does not sleep: this is over when the time is.
-            let lingered = self.work.wait_timeout(queue, self.linger);
+            let lingered = self.work.wait_timeout(queue, LINGER_UNAWAITED);
             queue = lingered.unwrap_or_else(PoisonError::into_inner).0;
         }
         mem::swap(&mut queue.waiting.refusals, &mut batch.refusals);
@@ -258,8 +237,6 @@ impl Shared {
                 .commands
                 .extend(queue.waiting.commands.drain(..BATCH_MAX));
         }
-        queue.usual -= queue.usual / 16;
-        queue.usual += batch.commands.len() * BATCH_SHARES / 16;
         true
     }
 
