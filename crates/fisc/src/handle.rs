@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use fisc_core::{
-    BudgetId, BudgetView, Event, Headroom, HoldId, Level, Refusal, Resource, Terms, TimeUs,
-    Timestamp, TokenCounting, Tree,
+    BudgetId, BudgetView, Event, Headroom, HoldId, Level, Resource, Terms, TimeUs, Timestamp,
+    TokenCounting, Tree,
 };
 use fisc_ledger::{Durability, Journal};
 use tokio::sync::Notify;
