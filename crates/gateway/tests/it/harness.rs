@@ -39,6 +39,7 @@ pub(crate) struct Plan {
 }
 
 /// Where the books are kept.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Books {
     /// In memory.
     Memory,
