@@ -72,6 +72,10 @@ impl Figures {
         median(self.cpu_per_call.iter().copied())
     }
 
+    fn cpu_per_call_at_rate(&self) -> f64 {
+        median(self.cpu_per_call_at_rate.iter().copied())
+    }
+
     /// Returns by how much a quantile lies above the direct way's of the same round.
     fn added(&self, direct: &Figures, quantile: impl Fn(&Figures, usize) -> Duration) -> f64 {
         let rounds = 0..self.whole.len();
@@ -123,6 +127,7 @@ fn header(f: &mut fmt::Formatter<'_>, first: bool) -> fmt::Result {
         "CPU us/call",
         "of nginx's",
         "CPU us/call at the rate",
+        "of nginx's",
         "added p50 us",
         "added p99 us",
     ];
@@ -159,18 +164,19 @@ fn write_row(
         let rest = if first { " | |" } else { "" };
         return writeln!(
             f,
-            "| {name} | {calls:.0} | {:.2} | | | | | (p50 {p50:.0}) | (p99 {p99:.0}) |{rest}",
+            "| {name} | {calls:.0} | {:.2} | | | | | | (p50 {p50:.0}) | (p99 {p99:.0}) |{rest}",
             calls / nginx.calls_per_second()
         );
     }
     write!(
         f,
-        "| {name} | {calls:.0} | {:.2} | {:.0} % | {:.1} | {:.2} | {:.1} | {:.0} | {:.0} |",
+        "| {name} | {calls:.0} | {:.2} | {:.0} % | {:.1} | {:.2} | {:.1} | {:.2} | {:.0} | {:.0} |",
         calls / nginx.calls_per_second(),
         median(row.busy.iter().copied()),
         row.cpu_per_call(),
         row.cpu_per_call() / nginx.cpu_per_call(),
-        median(row.cpu_per_call_at_rate.iter().copied()),
+        row.cpu_per_call_at_rate(),
+        row.cpu_per_call_at_rate() / nginx.cpu_per_call_at_rate(),
         row.added(direct, |figures, round| figures.whole[round].p50),
         row.added(direct, |figures, round| figures.whole[round].p99),
     )?;
