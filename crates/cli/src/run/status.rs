@@ -1,23 +1,27 @@
 //! The line that tells how a run stands, on standard error; the program owns standard output.
 //!
-//! Live only on a terminal: elsewhere nothing is drawn over, and by default nothing is drawn.
+//! On a terminal it lives in the window's title, where no output of the program can mix with it,
+//! and now and then it is printed as a line of its own. Elsewhere nothing is shown by default.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use fisc::{BudgetId, BudgetStatus, Fisc, Level, Money, Resource, TimeUs, Tokens};
 
 use crate::amounts::{show_cost, show_duration, show_tokens};
 use crate::report::symbol;
 
-/// How many looks pass between two drawings.
-const DRAW_EVERY: u32 = 5;
+/// How many looks pass between two titles.
+const TITLE_EVERY: u32 = 5;
+
+/// How many looks pass between two lines.
+const LINE_EVERY: u32 = 100;
 
 /// How a run's standing is shown.
 #[derive(Debug)]
 pub(super) struct StatusLine {
     mode: Mode,
     looks: u32,
-    drawn: bool,
+    titled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +38,7 @@ impl StatusLine {
         StatusLine {
             mode: Mode::Silent,
             looks: 0,
-            drawn: false,
+            titled: false,
         }
     }
 
@@ -72,7 +76,6 @@ impl StatusLine {
         let Some(status) = fisc.status(budget) else {
             return;
         };
-        self.clear();
         eprintln!(
             "fisc {} {}  {}",
             symbol(level.name()),
@@ -81,35 +84,46 @@ impl StatusLine {
         );
     }
 
-    /// Draws the line anew, now and then.
+    /// Shows how the run stands, now and then.
     pub(super) fn draw(&mut self, fisc: &Fisc) {
         self.looks += 1;
-        if self.mode != Mode::Live || !self.looks.is_multiple_of(DRAW_EVERY) {
+        let title = self.mode == Mode::Live && self.looks.is_multiple_of(TITLE_EVERY);
+        let line = self.mode != Mode::Silent && self.looks.is_multiple_of(LINE_EVERY);
+        if !title && !line {
             return;
         }
         let Some(status) = fisc.root().map(|root| root.status()) else {
             return;
         };
         let elapsed = fisc.now().since(status.allocated);
-        let line = format!(
+        let text = format!(
             "fisc {} {}  {}  {} in flight",
             symbol(status.binding.0.name()),
             describe(&status),
             show_duration(TimeUs(elapsed.0 / 1_000_000 * 1_000_000)),
             status.open,
         );
-        // Back to the line's start, and erase what was there.
-        eprint!("\r\x1b[2K{line}");
-        let _ = std::io::stderr().flush();
-        self.drawn = true;
+        if line {
+            eprintln!("{text}");
+        }
+        if title {
+            self.title(&text);
+        }
     }
 
-    /// Takes the line away.
+    /// Takes the title away.
     pub(super) fn clear(&mut self) {
-        if std::mem::take(&mut self.drawn) && std::io::stderr().is_terminal() {
-            eprint!("\r\x1b[2K");
-            let _ = std::io::stderr().flush();
+        if self.titled {
+            self.title("");
+            self.titled = false;
         }
+    }
+
+    /// Sets the title of the terminal's window (OSC 2).
+    fn title(&mut self, text: &str) {
+        eprint!("\x1b]2;{text}\x07");
+        let _ = std::io::stderr().flush();
+        self.titled = true;
     }
 }
 
