@@ -249,6 +249,10 @@ fn prepare(options: &Options, lock: &Lock) -> Result<(Connection, Recovered, Met
         // so that no later commit rests on it.
         writer::checkpoint(&connection, "TRUNCATE")?;
         lock.write(None)?;
+    } else {
+        // A process that is killed leaves its log behind. Without this, one that is killed again
+        // and again before its first checkpoint leaves a log that each start takes longer to read.
+        writer::checkpoint(&connection, "PASSIVE")?;
     }
     let recovered = Recovered {
         stopped,

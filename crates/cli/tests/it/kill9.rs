@@ -17,6 +17,8 @@ use fisc_testkit::process::{Output, Running};
 use fisc_testkit::temp;
 
 const CLIENTS: usize = 16;
+/// More log than one life writes: a start moves what the last one left into the database.
+const LOG_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const SECRET: &str = "a-secret-for-the-kill-test-0123456789";
 
 /// What the clients saw: the labels of calls whose end they were told.
@@ -149,6 +151,12 @@ impl Campaign {
         );
         address_of(&gateway);
         self.slowest_start = self.slowest_start.max(begun.elapsed());
+        let log = std::fs::metadata(self.directory.join("ledger.db-wal"));
+        let log = log.map_or(0, |file| file.len());
+        assert!(
+            log < LOG_BYTES_MAX,
+            "the log has grown to {log} bytes over many kills"
+        );
         gateway
     }
 
