@@ -249,15 +249,16 @@ fn prepare(options: &Options, lock: &Lock) -> Result<(Connection, Recovered, Met
         // so that no later commit rests on it.
         writer::checkpoint(&connection, "TRUNCATE")?;
         lock.write(None)?;
-    } else {
-        // A process that is killed leaves its log behind. Without this, one that is killed again
-        // and again before its first checkpoint leaves a log that each start takes longer to read.
-        writer::checkpoint(&connection, "PASSIVE")?;
     }
     let recovered = Recovered {
         stopped,
         ..recovery::recover(&connection)?
     };
+    if !recovered.clean && recovered.entries > 0 {
+        // A process that is killed leaves its log behind. Without this, one that is killed again
+        // and again before its first checkpoint leaves a log that each start takes longer to read.
+        writer::checkpoint(&connection, "PASSIVE")?;
+    }
     let meta = read_meta(&connection)?;
     // A commit of its own in any case: after a checkpoint it makes the old log invalid for good.
     connection.execute(
