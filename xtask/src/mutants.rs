@@ -42,8 +42,8 @@ const MUTANTS: [Mutant; 8] = [
     Mutant {
         name: "hold not undone when an ancestor refuses",
         file: "crates/core/src/tree/admit.rs",
-        right: "            next = node.parent;\n        }\n        None\n",
-        wrong: "            next = None;\n        }\n        None\n",
+        right: "- sums[i].max(claims[i]);\n            }\n            next = node.parent;\n",
+        wrong: "- sums[i].max(claims[i]);\n            }\n            next = None;\n",
         package: "fisc-core",
         test: "scenarios::admission",
     },
