@@ -58,8 +58,8 @@ const MUTANTS: [Mutant; 8] = [
     Mutant {
         name: "missing drop guard of a stream",
         file: "crates/gateway/src/proxy/meter.rs",
-        right: "                tokio::spawn(drain(upstream, meter, call));\n",
-        wrong: "                std::mem::forget((upstream, meter, call));\n",
+        right: "            tokio::spawn(drain(upstream, meter, call));\n",
+        wrong: "            std::mem::forget((upstream, meter, call));\n",
         package: "fisc-gateway",
         test: "disconnects",
     },
@@ -84,9 +84,8 @@ const MUTANTS: [Mutant; 8] = [
     Mutant {
         name: "cached input held as if the cache were certain",
         file: "crates/llm/src/prices/model_price.rs",
-        right: "            TokenClass::UncachedInput\n            | TokenClass::CacheRead\n",
-        wrong: "            TokenClass::UncachedInput => false,\n            \
-                TokenClass::CacheRead\n",
+        right: "            .map(|class| rates.get(*class))\n            .max()\n",
+        wrong: "            .map(|class| rates.get(*class))\n            .min()\n",
         package: "fisc-llm",
         test: "hold_assumes_no_cache_hit",
     },

@@ -98,7 +98,8 @@ pub struct RunArgs {
     )]
     pub grace: String,
     /// Refusals in a row after which the program is ended
-    #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Policy")]
+    #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Policy",
+        value_parser = clap::value_parser!(u64).range(1..))]
     pub max_refusals: u64,
     /// A price file (TOML) that goes before the catalogue
     #[arg(long, value_name = "FILE", help_heading = "Policy")]

@@ -37,6 +37,8 @@ pub(crate) type Written<T> = (T, Option<Ticket>);
 pub(crate) struct Engine {
     pub(crate) tree: Tree,
     pub(crate) journal: Option<Journal>,
+    /// Nothing is admitted any more: what came would not be written.
+    pub(crate) closed: bool,
     pub(crate) events: Vec<Event>,
     pub(crate) in_doubt: HashMap<HoldId, InDoubt>,
 }
@@ -49,6 +51,7 @@ impl Engine {
         Engine {
             tree,
             journal: None,
+            closed: false,
             events: Vec::new(),
             in_doubt: HashMap::new(),
         }
@@ -289,6 +292,9 @@ impl Engine {
 
     /// Says whether anything new may be admitted: the journal writes, and is not far behind.
     fn admits(&self) -> Result<(), Error> {
+        if self.closed {
+            return Err(Error::Ledger("it was closed".to_owned()));
+        }
         let Some(journal) = &self.journal else {
             return Ok(());
         };

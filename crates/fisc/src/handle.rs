@@ -313,7 +313,11 @@ impl Fisc {
     /// Writes out everything and closes the ledger; later changes are not written any more and
     /// fail. Holds still open stay open in the ledger, and are in doubt when it is opened again.
     pub async fn close(self) -> Result<(), Error> {
-        let journal = self.shared.engine().journal.take();
+        let journal = {
+            let mut engine = self.shared.engine();
+            engine.closed = true;
+            engine.journal.take()
+        };
         let Some(journal) = journal else {
             return Ok(());
         };

@@ -96,8 +96,10 @@ impl Hold {
     pub fn meter(&self, so_far: Amount) {
         let mut engine = self.shared.engine();
         let crate::engine::Engine { tree, events, .. } = &mut *engine;
-        tree.meter(self.id, so_far, events)
-            .expect("an owned hold is open");
+        // A reading is for levels alone: one that comes too late changes no charge.
+        if let Err(error) = tree.meter(self.id, so_far, events) {
+            tracing::warn!(hold = %self.id, %error, "a running call was not metered");
+        }
     }
 
     /// Adds to a running hold, or refuses and leaves it as it is. Durable when it returns.

@@ -231,7 +231,8 @@ impl Outgoing {
         let (mut parts, incoming) = answer.into_parts();
         upstream::headers::to_client(&mut parts.headers);
         budget_headers(&state, &call, &mut parts.headers);
-        if parts.status.is_success() && is_event_stream(&parts.headers) {
+        let readable = is_event_stream(&parts.headers) && !is_encoded(&parts.headers);
+        if parts.status.is_success() && readable {
             parts.headers.remove(CONTENT_LENGTH);
             let meter = StreamMeter::new(call.asked().wire, strip_usage);
             let body = MeteredBody::new(incoming, meter, call);

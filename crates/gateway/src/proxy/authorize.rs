@@ -31,7 +31,6 @@ const TIME_FLOOR: TimeUs = TimeUs(50_000);
 /// What is known of a call when it is made.
 pub(crate) struct Asked {
     pub(crate) wire: Wire,
-    pub(crate) stream: bool,
     pub(crate) choices: u64,
     pub(crate) service_tier: Option<String>,
     pub(crate) pricing: Pricing,
@@ -131,7 +130,6 @@ pub(crate) async fn authorize(
     let sized = sized.expect("a hold is granted for what was sized");
     let asked = Asked {
         wire: facts.wire,
-        stream: facts.stream,
         choices: facts.choices,
         service_tier: facts.service_tier.as_deref().map(str::to_owned),
         pricing,
@@ -157,6 +155,8 @@ pub(crate) fn unmetered(state: &State, identity: &Identity, path: &str) -> Refus
             .fisc
             .count_refusal(budget.id(), operation, "", refusal.code());
     }
+    // No budget ran out, but a program that goes on asking is as stubborn.
+    state.traffic.count_refused(None);
     refusal
 }
 
@@ -198,7 +198,8 @@ fn price(
     if let Price::Known(price) = state.prices.price(Some(provider), model, now) {
         return Ok(Pricing::Known(price));
     }
-    let limited = budget.headroom().idle.cost().nanos() < i64::MAX;
+    let room = budget.headroom();
+    let limited = room.idle.min(room.per_call).cost().nanos() < i64::MAX;
     match &state.policy.unknown_price {
         UnknownPrice::Free => Ok(Pricing::Nothing),
         UnknownPrice::Estimate(price) => Ok(Pricing::Ceiling(Arc::clone(price))),

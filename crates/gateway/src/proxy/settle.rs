@@ -368,8 +368,9 @@ impl Call {
         if !reported.input_seen || !believable || usage.input() == 0 {
             usage = Usage::default().with(TokenClass::UncachedInput, self.asked.input.tokens);
         }
-        // Nothing seen of an answer that was not streamed says nothing about its length.
-        let unseen = !self.asked.stream && reported.output_bytes == 0;
+        // Nothing seen of an answer says nothing about its length: it may have broken off late,
+        // or while the model reasoned in secret.
+        let unseen = reported.output_bytes == 0;
         let most = if unseen {
             self.covered
         } else {
