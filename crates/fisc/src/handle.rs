@@ -310,8 +310,8 @@ impl Fisc {
         self.shared.engine().journal.as_ref().map(read)
     }
 
-    /// Writes out everything and closes the ledger; later changes are not written any more and
-    /// fail. Holds still open stay open in the ledger, and are in doubt when it is opened again.
+    /// Writes out everything and closes the ledger. Nothing is admitted any more; what running
+    /// calls still settle is not written, so their holds are in doubt at the next opening.
     pub async fn close(self) -> Result<(), Error> {
         let journal = {
             let mut engine = self.shared.engine();

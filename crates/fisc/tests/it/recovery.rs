@@ -93,3 +93,15 @@ async fn a_ledger_keeps_its_way_of_counting_tokens() {
     .expect("refused");
     assert!(other.to_string().contains("counts fresh tokens"), "{other}");
 }
+
+#[tokio::test]
+async fn nothing_is_admitted_on_a_closed_ledger() {
+    let directory = temp::Dir::new();
+    let fisc = Fisc::open(Options::at(directory.path().join("ledger.db"))).expect("open");
+    let root = fisc.allocate("root", limit(100)).await.expect("allocate");
+    fisc.clone().close().await.expect("close");
+    let refused = root.hold("call", tokens(1), NO_PATIENCE).await.err();
+    let refused = refused.expect("a hold that nobody writes down is not granted");
+    assert!(refused.to_string().contains("closed"), "{refused}");
+    assert_eq!(fisc.open_holds(), 0);
+}
