@@ -1,26 +1,30 @@
 //! Measures the journal: entries a second, and CPU of the writer thread for each entry, by
 //! durability and by how many callers share a commit.
 //!
-//! `cargo run --release -p fisc-ledger --example throughput [DIRECTORY]`; the directory decides
-//! which disk is measured.
+//! `cargo run --release -p fisc-ledger --example throughput [DIRECTORY [GROUP]]`; the directory
+//! decides which disk is measured.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use fisc_core::{Amount, BudgetId, HoldId, Money, TimeUs, Timestamp, TokenClass, Tokens, Usage};
-use fisc_ledger::{CallLabel, Durability, Entry, Facts, Journal, Options, Outcome};
+use fisc_ledger::{Durability, Journal, Options};
 
-const NOW: Timestamp = Timestamp(1_795_460_221_000_000);
-const BUDGETS: u32 = 64;
-/// Calls open at a time, as in a busy gateway: a hold is settled this many calls later.
-const OPEN: u64 = 256;
+use crate::calls::{NOW, OPEN};
+
+#[path = "../benches/support/calls.rs"]
+mod calls;
 
 fn main() {
     let directory = env::args().nth(1).map_or_else(env::temp_dir, PathBuf::from);
+    let only = env::args().nth(2).and_then(|group| group.parse().ok());
     println!("durability  group   entries/s   us/group   writer CPU us/entry   bytes/entry");
     for durability in [Durability::Full, Durability::Process] {
-        for group in [1, 2, 8, 64, 512] {
+        let groups = [1, 2, 8, 64, 512];
+        for group in groups
+            .into_iter()
+            .filter(|group| only.is_none_or(|only: u64| only == *group))
+        {
             measure(&directory, durability, group);
         }
     }
@@ -34,11 +38,11 @@ fn main() {
 fn measure(directory: &Path, durability: Durability, group: u64) {
     let path = directory.join(format!("throughput-{}.db", std::process::id()));
     let (journal, _) = Journal::open(Options::new(&path, durability, NOW)).expect("a new file");
-    for entry in budgets() {
+    for entry in calls::budgets() {
         let _ = journal.append(NOW, entry);
     }
     for call in 0..OPEN {
-        let _ = journal.append(NOW, hold(call));
+        let _ = journal.append(NOW, calls::hold(call));
     }
     journal
         .set_meta("ready", "yes")
@@ -46,18 +50,12 @@ fn measure(directory: &Path, durability: Durability, group: u64) {
         .expect("a disk that works");
 
     let (begin, cpu, size) = (Instant::now(), writer_cpu(), size(&path));
-    let (mut entries, mut groups, mut call) = (0, 0, OPEN);
+    let (mut entries, mut groups) = (0, 0);
     while begin.elapsed() < Duration::from_secs(2) {
         let mut last = None;
         for _ in 0..group {
-            let entry = if entries % 2 == 0 {
-                hold(call)
-            } else {
-                settle(call - OPEN)
-            };
-            call += entries % 2;
+            last = Some(journal.append(NOW, calls::entry(entries)));
             entries += 1;
-            last = Some(journal.append(NOW, entry));
         }
         last.expect("a group has a member")
             .wait()
@@ -77,71 +75,6 @@ fn measure(directory: &Path, durability: Durability, group: u64) {
     );
     for suffix in ["", "-wal", "-shm", ".lock"] {
         let _ = fs::remove_file(format!("{}{suffix}", path.display()));
-    }
-}
-
-fn budgets() -> Vec<Entry> {
-    let allocate = |budget: u32| Entry::Allocate {
-        budget: BudgetId(budget),
-        parent: (budget > 0).then_some(BudgetId(0)),
-        name: format!("agent-{budget}"),
-        terms: "cost=5000000000".to_owned(),
-    };
-    (0..BUDGETS).map(allocate).collect()
-}
-
-fn amount(call: u64) -> Amount {
-    let units = i64::try_from(call % 1_000).expect("three digits");
-    Amount::new(Tokens(units), Money::from_nanos(units * 2_000), TimeUs(0))
-}
-
-fn id(call: u64) -> HoldId {
-    // Ordered by time, as UUIDv7 are, and scattered below that.
-    let random = u128::from(call.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    HoldId(u128::from(call / 8) << 80 | random)
-}
-
-fn label() -> CallLabel {
-    CallLabel {
-        operation: "plan".into(),
-        model: "gpt-5.2-2026-10-01".into(),
-        provider: "openai".into(),
-        price_version: "2026-11-20".into(),
-        attempt: 1,
-        bounded: true,
-    }
-}
-
-fn hold(call: u64) -> Entry {
-    let budget = BudgetId(u32::try_from(call % u64::from(BUDGETS)).expect("below BUDGETS"));
-    Entry::Hold {
-        id: id(call),
-        budget,
-        amount: amount(call),
-        call: label(),
-    }
-}
-
-fn settle(call: u64) -> Entry {
-    let usage = Usage::default()
-        .with(TokenClass::UncachedInput, 1_200)
-        .with(TokenClass::CacheRead, 9_000)
-        .with(TokenClass::Output, 350);
-    let (outcome, duration) = (Outcome::Completed, TimeUs(2_300_000));
-    let facts = Facts {
-        call: label(),
-        usage,
-        estimated: false,
-        outcome,
-        duration,
-        tags: Vec::new(),
-    };
-    let (id, amount, overrun) = (id(call), amount(call), Amount::ZERO);
-    Entry::Settle {
-        id,
-        amount,
-        overrun,
-        facts: Box::new(facts),
     }
 }
 

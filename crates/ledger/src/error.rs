@@ -48,7 +48,10 @@ pub enum Error {
         known: i64,
     },
     /// A migration step differs from the one that made this file.
-    #[error("schema step {version} differs from the one this ledger was made with")]
+    #[error(
+        "the ledger was made by another build, whose schema step {version} differs; use that \
+         build, or a new ledger"
+    )]
     ChangedStep {
         /// The step's number.
         version: i64,
@@ -62,7 +65,8 @@ pub enum Error {
     /// Balances and open holds contradict each other. Restore a backup, or run `verify`.
     #[error("the ledger contradicts itself: {0}; restore a backup or look with verify")]
     Inconsistent(String),
-    /// The journal ended on a storage error last time, and does not verify.
+    /// The journal ended on a storage error last time and does not verify, or one of its last
+    /// entries is not as it was written.
     #[error("the ledger was damaged: {0}; restore a backup")]
     Damaged(#[from] VerifyError),
     /// A file operation beside the database failed.
@@ -84,8 +88,8 @@ pub enum Error {
 }
 
 /// Says that an entry is not known to be durable: the writer stopped at a storage error or at an
-/// entry that cannot follow from those before. Nothing is retried on it: drop the journal, open
-/// it again, and rebuild the engine from what it recovered.
+/// entry that cannot follow from those before. Nothing is retried on it: open the file again, and
+/// let that journal take over ([`Journal::take_over`](crate::Journal::take_over)).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger stopped and must be reopened: {reason}")]
 pub struct Poisoned {
@@ -150,7 +154,11 @@ pub enum VerifyError {
 
 impl From<Error> for VerifyError {
     fn from(error: Error) -> VerifyError {
-        VerifyError::Unreadable(Box::new(error))
+        match error {
+            Error::Damaged(found) => found,
+            Error::Inconsistent(problem) => VerifyError::Structure(problem),
+            other => VerifyError::Unreadable(Box::new(other)),
+        }
     }
 }
 

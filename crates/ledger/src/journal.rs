@@ -1,8 +1,7 @@
 //! The journal as its callers see it: open, append, wait for durability, close.
 //!
 //! [`Journal`] is the handle; `queue` is what lies between it and the writer thread, `writer` is
-//! that thread, `books` its picture of balances and holds, `statements` its SQL; `checkpointer`
-//! moves what it wrote into the database.
+//! that thread, `statements` its SQL; `checkpointer` moves what it wrote into the database.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use fisc_core::{BudgetId, Timestamp};
 use rusqlite::Connection;
 
+use crate::books::{self, Books};
 use crate::entry::Entry;
 use crate::error::{Error, Poisoned};
 use crate::lock::{self, Lock};
@@ -19,7 +19,6 @@ use crate::recovery::{self, Recovered};
 use crate::schema::{self, Access};
 use crate::verify;
 
-mod books;
 mod checkpointer;
 mod queue;
 mod statements;
@@ -29,12 +28,16 @@ pub use queue::Ticket;
 
 use checkpointer::Checkpointer;
 use queue::{Command, RefusalKey, Shared};
-use writer::Writer;
+use writer::{Rhythm, Writer};
 
 type Meta = HashMap<String, String>;
 
 /// How many commits may pass between two checkpoints by default: some megabytes of log.
-const CHECKPOINT_COMMITS: u32 = 256;
+const CHECKPOINT_COMMITS: u32 = 1_024;
+
+/// After how many entries balances and holds are written by default: opening and every report read
+/// these entries again, a few milliseconds' work.
+const TAIL_ENTRIES: usize = 512;
 
 /// What an acknowledged entry survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -62,6 +65,9 @@ pub struct Options {
     pub vfs: Option<String>,
     /// How many commits may pass between two checkpoints.
     pub checkpoint_commits: u32,
+    /// After how many entries balances, open holds and roll-ups are written; until then they
+    /// follow from the entries, which are read again by whoever opens the journal.
+    pub tail_entries: usize,
 }
 
 /// The journal of one tree of budgets, and its writer thread.
@@ -99,13 +105,13 @@ impl Durability {
 impl Options {
     /// Makes the options for a file on the local disk.
     pub fn new(path: impl Into<PathBuf>, durability: Durability, now: Timestamp) -> Options {
-        let checkpoint_commits = CHECKPOINT_COMMITS;
         Options {
             path: path.into(),
             durability,
             now,
             vfs: None,
-            checkpoint_commits,
+            checkpoint_commits: CHECKPOINT_COMMITS,
+            tail_entries: TAIL_ENTRIES,
         }
     }
 }
@@ -115,25 +121,30 @@ impl Options {
 impl Journal {
     /// Opens the journal for writing, making it where there is none, and returns what it knows.
     ///
-    /// Takes time in proportion to budgets and holds without an end. Only when the last writer
-    /// stopped at a storage error is everything verified first.
+    /// Takes time in proportion to budgets, holds without an end, and the entries since these were
+    /// last written, fewer than [`Options::tail_entries`]. Only when the last writer stopped at a
+    /// storage error is everything verified first.
     pub fn open(options: Options) -> Result<(Journal, Recovered), Error> {
         lock::check_filesystem(&options.path)?;
         let lock = Lock::acquire(&options.path, options.now)?;
-        let (connection, recovered, meta) = prepare(&options, &lock).inspect_err(|error| {
-            // A write that failed here is no better than one that failed later.
-            if matches!(error, Error::Sqlite(_)) {
-                let _ = lock.write(Some(&error.to_string()));
-            }
-        })?;
+        let (connection, (recovered, books), meta) =
+            prepare(&options, &lock).inspect_err(|error| {
+                // A write that failed here is no better than one that failed later.
+                if matches!(error, Error::Sqlite(_)) {
+                    let _ = lock.write(Some(&error.to_string()));
+                }
+            })?;
         let shared = Arc::new(Shared::new(options.durability == Durability::Async));
         let checkpointer = checkpointer(&options)?;
         let writer = Writer::new(
             connection,
-            &recovered,
+            (&recovered, books),
             lock,
             shared.clone(),
-            options.checkpoint_commits,
+            Rhythm {
+                checkpoint_commits: options.checkpoint_commits,
+                tail_entries: options.tail_entries,
+            },
             checkpointer,
         );
         let thread = thread::Builder::new()
@@ -159,6 +170,29 @@ impl Journal {
     /// [`Journal::backlog`] before they admit more.
     pub fn append(&self, at: Timestamp, entry: Entry) -> Ticket {
         Shared::push(&self.shared, Command::Entry { at, entry })
+    }
+
+    /// Queues, in their order, the entries that a journal which stopped was given and that this
+    /// one, opened anew over the same file, did not recover. So nothing is lost but what a
+    /// process loses that ends. An entry that could not follow, if that stopped it, is left out.
+    ///
+    /// An error says that entries are gone which the other one knew to be durable.
+    pub fn take_over(&self, recovered: &Recovered, stopped: &Journal) -> Result<(), Error> {
+        let (committed, commands) = stopped.shared.take_unwritten();
+        let Some(mut known) = recovered.entries.checked_sub(committed) else {
+            return Err(Error::Inconsistent(format!(
+                "it had {committed} entries and has {}",
+                recovered.entries
+            )));
+        };
+        for command in commands {
+            match command {
+                Command::Entry { .. } if known > 0 => known -= 1,
+                Command::Entry { at, entry } => drop(self.append(at, entry)),
+                Command::Meta { key, value } => drop(self.set_meta(&key, &value)),
+            }
+        }
+        Ok(())
     }
 
     /// Counts a refusal for reports. It moves nothing, so it is no entry, and is written with the
@@ -238,7 +272,10 @@ impl Drop for Journal {
 }
 
 /// Connects, mends what the last writer left, and recovers.
-fn prepare(options: &Options, lock: &Lock) -> Result<(Connection, Recovered, Meta), Error> {
+fn prepare(
+    options: &Options,
+    lock: &Lock,
+) -> Result<(Connection, (Recovered, Books), Meta), Error> {
     let fsync = options.durability == Durability::Full;
     let vfs = options.vfs.as_deref();
     let connection = schema::connect(&options.path, vfs, Access::Write { fsync })?;
@@ -250,10 +287,8 @@ fn prepare(options: &Options, lock: &Lock) -> Result<(Connection, Recovered, Met
         writer::checkpoint(&connection, "TRUNCATE")?;
         lock.write(None)?;
     }
-    let recovered = Recovered {
-        stopped,
-        ..recovery::recover(&connection)?
-    };
+    let (mut recovered, books) = recovery::recover(&connection)?;
+    recovered.stopped = stopped;
     if !recovered.clean && recovered.entries > 0 {
         // A process that is killed leaves its log behind. Without this, one that is killed again
         // and again before its first checkpoint leaves a log that each start takes longer to read.
@@ -265,7 +300,7 @@ fn prepare(options: &Options, lock: &Lock) -> Result<(Connection, Recovered, Met
         "UPDATE journal SET ended = 'open', epoch = ?1",
         [recovered.epoch],
     )?;
-    Ok((connection, recovered, meta))
+    Ok((connection, (recovered, books), meta))
 }
 
 /// Starts a second connection for checkpoints; a file that is locked as a whole allows none.

@@ -3,8 +3,9 @@
 //! One SQLite file holds one tree of budgets. A single writer thread owns the only writing
 //! connection and commits whatever is queued in one transaction ([group commit]), then answers
 //! every caller at once. Entries are append-only and chained by hash; balances, open holds and
-//! roll-ups are updated in the same transaction, so opening a journal reads budgets and open
-//! holds, never its history.
+//! roll-ups follow from them and are written every so many entries, in one transaction with the
+//! number of the last. So opening a journal reads budgets, open holds and the entries after that
+//! one, never its history.
 //!
 //! This crate decides nothing about budgets: it books what the engine already applied, in the
 //! engine's order, and refuses entries that cannot follow from those before. It reads no clock
@@ -32,6 +33,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod books;
 mod chain;
 mod counters;
 mod entry;

@@ -19,6 +19,10 @@ use crate::error::Error;
 const LOCK_FILE_BYTES: usize = 4096;
 const STOPPED: &str = "stopped ";
 
+/// How often to try again to take a lock that is held: whoever only asks whether there is a writer
+/// holds it for a moment.
+const RETRIES: u32 = 100;
+
 /// The lock, held until dropped.
 pub(crate) struct Lock {
     file: Flock<File>,
@@ -47,7 +51,7 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(failed("open"))?;
-        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        let file = match lock_patiently(file) {
             Ok(locked) => locked,
             Err((file, Errno::EWOULDBLOCK)) => {
                 let holder = holder_of(&read(&file).unwrap_or_default());
@@ -94,6 +98,29 @@ impl Lock {
     }
 }
 
+/// Says whether a process has the journal at `path` open for writing.
+pub(crate) fn is_held(journal: &Path) -> Result<bool, Error> {
+    let path = beside(journal);
+    let failed = |action| {
+        let path = path.clone();
+        move |source| Error::Io {
+            action,
+            path,
+            source,
+        }
+    };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed("open")(error)),
+    };
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => Ok(false),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+        Err((_, errno)) => Err(failed("lock")(io::Error::from(errno))),
+    }
+}
+
 /// Refuses file systems on which a write-ahead log is unsafe.
 pub(crate) fn check_filesystem(journal: &Path) -> Result<(), Error> {
     let parent = match journal.parent() {
@@ -132,6 +159,17 @@ pub(crate) fn utc(at: Timestamp) -> String {
         "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z",
         second % 60
     )
+}
+
+fn lock_patiently(mut file: File) -> Result<Flock<File>, (File, Errno)> {
+    for _ in 0..RETRIES {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((held, Errno::EWOULDBLOCK)) => file = held,
+            other => return other,
+        }
+        std::thread::yield_now();
+    }
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
 }
 
 fn beside(journal: &Path) -> PathBuf {

@@ -1,24 +1,28 @@
 //! Reading a journal beside its writer: balances, roll-ups, holds and entries for reports.
 //!
 //! A reader has a read-only connection of its own and sees what is committed; it never waits for
-//! the writer, nor the writer for it. Rows are typed; no SQL enters or leaves.
+//! the writer, nor the writer for it. What the writer has not written to the tables yet, it folds
+//! of the entries itself. Rows are typed; no SQL enters or leaves.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use fisc_core::{BudgetId, HoldId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+use crate::books::{Books, RollupKey};
 use crate::chain::Hash;
 use crate::counters::{COLUMNS, Counters, Totals, WIDTH};
 use crate::entry::Entry;
 use crate::error::Error;
+use crate::lock;
 use crate::recovery::{self, BudgetRow, DoubtfulHold, OpenHold};
 use crate::row;
 use crate::schema::{self, Access};
 
 /// Every figure of a roll-up, summed.
-pub(crate) static ROLLUP_SUMS: LazyLock<String> =
+static ROLLUP_SUMS: LazyLock<String> =
     LazyLock::new(|| COLUMNS.map(|column| format!("sum({column})")).join(", "));
 
 /// Which rows of `rollups` and `refusals` are meant: parameters 1 to 3, see [`Filter`].
@@ -94,9 +98,20 @@ pub struct RefusalRow {
     pub model: Arc<str>,
     /// Why, as [`Journal::refuse`](crate::Journal::refuse) was told.
     pub reason: Arc<str>,
+    /// The hour, in hours since 1970.
+    pub hour: i64,
     /// How often.
     pub refused: u64,
 }
+
+/// What a sum is told apart by, in the order of reports: hour, budget, operation, model, provider.
+type Group = (
+    Option<i64>,
+    Option<u32>,
+    Option<Arc<str>>,
+    Option<Arc<str>>,
+    Option<Arc<str>>,
+);
 
 /// An entry with its place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +136,12 @@ impl Reader {
         Ok(Reader {
             connection: schema::connect(path, None, Access::Read)?,
         })
+    }
+
+    /// Says whether a process has the journal at `path` open for writing: holds that are open in
+    /// one that nobody writes are of calls whose end nobody will tell.
+    pub fn has_writer(path: &Path) -> Result<bool, Error> {
+        lock::is_held(path)
     }
 
     /// Freezes what this reader sees until the snapshot is dropped.
@@ -149,47 +170,46 @@ impl Reader {
             .optional()?)
     }
 
+    /// Returns when the first entry was made and when the last one was that tells of a call or a
+    /// budget as it happened; doubts and corrections are booked when somebody looks. `None` while
+    /// there is none.
+    pub fn span(&self) -> Result<Option<(Timestamp, Timestamp)>, Error> {
+        let at = |sql: &str| -> Result<Option<i64>, Error> {
+            let found = self.connection.query_row(sql, [], |row| row.get(0));
+            Ok(found.optional()?)
+        };
+        let first = at("SELECT at_us FROM entries ORDER BY seq LIMIT 1")?;
+        let last = at("SELECT at_us FROM entries
+             WHERE kind <> 'doubt' AND kind <> 'correct' ORDER BY seq DESC LIMIT 1")?;
+        let span = first.zip(last);
+        Ok(span.map(|(first, last)| (Timestamp(first), Timestamp(last))))
+    }
+
     /// Returns every budget with its own balances, parents before children.
     pub fn budgets(&self) -> Result<Vec<BudgetRow>, Error> {
-        recovery::budgets(&self.connection)
+        let _moment = self.moment()?;
+        let folded = recovery::fold(&self.connection)?;
+        recovery::budgets(&self.connection, &folded.books)
     }
 
     /// Returns the holds that are open, and those in doubt, oldest first.
     pub fn holds(&self) -> Result<(Vec<OpenHold>, Vec<DoubtfulHold>), Error> {
-        recovery::holds(&self.connection)
+        let _moment = self.moment()?;
+        Ok(recovery::fold(&self.connection)?.books.holds())
     }
 
     /// Returns sums over calls, in the order of what they are told apart by.
     pub fn rollups(&self, filter: &Filter, by: GroupBy) -> Result<Vec<RollupRow>, Error> {
-        let sql = format!(
-            "SELECT CASE WHEN ?4 THEN budget END, CASE WHEN ?5 THEN operation END,
-                    CASE WHEN ?6 THEN model END, CASE WHEN ?7 THEN provider END,
-                    CASE WHEN ?8 THEN hour END, {}
-             FROM rollups {WHERE} GROUP BY 1, 2, 3, 4, 5 ORDER BY 5, 1, 2, 3, 4",
-            &*ROLLUP_SUMS
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(
-            params![
-                filter.hour_from,
-                filter.hour_before,
-                filter.budgets_json(),
-                by.budget,
-                by.operation,
-                by.model,
-                by.provider,
-                by.hour
-            ],
-            rollup,
-        )?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let _moment = self.moment()?;
+        let books = recovery::fold(&self.connection)?.books;
+        rollups(&self.connection, &books, filter, by)
     }
 
-    /// Returns how often calls were refused, over all hours that the filter names.
+    /// Returns how often calls were refused, in each of the hours that the filter names.
     pub fn refusals(&self, filter: &Filter) -> Result<Vec<RefusalRow>, Error> {
         let sql = format!(
-            "SELECT budget, operation, model, reason, sum(refused) FROM refusals {WHERE}
-             GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+            "SELECT budget, operation, model, reason, hour, refused FROM refusals {WHERE}
+             ORDER BY 1, 2, 3, 4, 5"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let parameters = params![filter.hour_from, filter.hour_before, filter.budgets_json()];
@@ -199,7 +219,8 @@ impl Reader {
                 operation: row.get(1)?,
                 model: row.get(2)?,
                 reason: row.get(3)?,
-                refused: row::count(row, 4)?,
+                hour: row.get(4)?,
+                refused: row::count(row, 5)?,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -224,11 +245,27 @@ impl Reader {
         let rows = statement.query_map([id.0.to_be_bytes().as_slice()], entry)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
+
+    /// Freezes what is seen until it is dropped, unless a snapshot does so already.
+    fn moment(&self) -> Result<Option<Transaction<'_>>, Error> {
+        if self.connection.is_autocommit() {
+            Ok(Some(self.connection.unchecked_transaction()?))
+        } else {
+            Ok(None)
+        }
+    }
 }
 
 // === impl Filter ===
 
 impl Filter {
+    fn takes(&self, key: &RollupKey) -> bool {
+        let budgets = self.budgets.as_ref();
+        self.hour_from.is_none_or(|hour| key.hour >= hour)
+            && self.hour_before.is_none_or(|hour| key.hour < hour)
+            && budgets.is_none_or(|budgets| budgets.contains(&key.budget))
+    }
+
     /// The ids as a JSON array, which is one bound parameter however many there are.
     fn budgets_json(&self) -> Option<String> {
         let ids = self.budgets.as_ref()?;
@@ -237,19 +274,70 @@ impl Filter {
     }
 }
 
-fn rollup(row: &Row<'_>) -> rusqlite::Result<RollupRow> {
+/// Adds up roll-ups as asked: those in the table, and those of the entries since.
+pub(crate) fn rollups(
+    connection: &Connection,
+    books: &Books,
+    filter: &Filter,
+    by: GroupBy,
+) -> Result<Vec<RollupRow>, Error> {
+    let sql = format!(
+        "SELECT CASE WHEN ?8 THEN hour END, CASE WHEN ?4 THEN budget END,
+                CASE WHEN ?5 THEN operation END, CASE WHEN ?6 THEN model END,
+                CASE WHEN ?7 THEN provider END, {}
+         FROM rollups {WHERE} GROUP BY 1, 2, 3, 4, 5",
+        &*ROLLUP_SUMS
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(
+        params![
+            filter.hour_from,
+            filter.hour_before,
+            filter.budgets_json(),
+            by.budget,
+            by.operation,
+            by.model,
+            by.provider,
+            by.hour
+        ],
+        rollup,
+    )?;
+    let mut sums: BTreeMap<Group, Counters> = rows.collect::<rusqlite::Result<_>>()?;
+    for (key, counters) in &books.dirty().rollups {
+        if filter.takes(key) {
+            let sum = sums.entry(group(key, by)).or_insert(Counters::ZERO);
+            sum.add(counters);
+        }
+    }
+    let row = |((hour, budget, operation, model, provider), counters): (Group, _)| RollupRow {
+        budget: budget.map(BudgetId),
+        operation,
+        model,
+        provider,
+        hour,
+        totals: Totals::from(counters),
+    };
+    Ok(sums.into_iter().map(row).collect())
+}
+
+fn rollup(row: &Row<'_>) -> rusqlite::Result<(Group, Counters)> {
     let mut figures = [0; WIDTH];
     for (index, figure) in figures.iter_mut().enumerate() {
         *figure = row.get(5 + index)?;
     }
-    Ok(RollupRow {
-        budget: row.get::<_, Option<u32>>(0)?.map(BudgetId),
-        operation: row.get(1)?,
-        model: row.get(2)?,
-        provider: row.get(3)?,
-        hour: row.get(4)?,
-        totals: Totals::from(Counters(figures)),
-    })
+    let (hour, budget) = (row.get(0)?, row.get(1)?);
+    let group = (hour, budget, row.get(2)?, row.get(3)?, row.get(4)?);
+    Ok((group, Counters(figures)))
+}
+
+fn group(key: &RollupKey, by: GroupBy) -> Group {
+    (
+        by.hour.then_some(key.hour),
+        by.budget.then_some(key.budget.0),
+        by.operation.then(|| key.operation.clone()),
+        by.model.then(|| key.model.clone()),
+        by.provider.then(|| key.provider.clone()),
+    )
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<EntryRow> {

@@ -1,15 +1,17 @@
 //! What a journal knows when it is opened: budgets with their balances, and the holds that have
-//! no end yet. Entries are not read, but for the last one, whatever their number.
+//! no end yet. Read from the tables and the few entries since those were written, whatever the
+//! number of entries before.
 
 use std::collections::HashMap;
 
 use fisc_core::{Amount, BudgetId, HoldId, Timestamp};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
+use crate::books::{Balance, Books, DoubtCharge, HeldCall, Past};
 use crate::chain::Hash;
-use crate::entry::{CallLabel, decode_label};
-use crate::error::Error;
-use crate::row;
+use crate::entry::{CallLabel, Entry, decode_label};
+use crate::error::{Error, VerifyError};
+use crate::row::{self, Raw};
 
 /// A budget as the journal knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,17 +83,30 @@ pub struct Recovered {
     pub head: Hash,
 }
 
-/// Reads all of it.
-pub(crate) fn recover(connection: &Connection) -> Result<Recovered, Error> {
+/// The fold of all entries.
+pub(crate) struct Folded {
+    pub(crate) books: Books,
+    /// How many entries there are.
+    pub(crate) entries: u64,
+    /// The hash of the last one.
+    pub(crate) head: Hash,
+}
+
+/// Reads all of it. The connection must be in a transaction, or the only one that writes.
+pub(crate) fn recover(connection: &Connection) -> Result<(Recovered, Books), Error> {
     let (journal_id, epoch, ended): (String, u32, String) =
         connection.query_row("SELECT id, epoch, ended FROM journal", [], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
-    let (entries, head) = last_entry(connection, &journal_id)?;
-    let (open, in_doubt) = holds(connection)?;
-    let budgets = budgets(connection)?;
+    let Folded {
+        books,
+        entries,
+        head,
+    } = fold(connection)?;
+    let (open, in_doubt) = books.holds();
+    let budgets = budgets(connection, &books)?;
     check_held(&budgets, &open)?;
-    Ok(Recovered {
+    let recovered = Recovered {
         budgets,
         open,
         in_doubt,
@@ -101,76 +116,129 @@ pub(crate) fn recover(connection: &Connection) -> Result<Recovered, Error> {
         epoch: epoch + 1,
         entries,
         head,
-    })
+    };
+    Ok((recovered, books))
 }
 
-/// Reads every budget, parents before children.
-pub(crate) fn budgets(connection: &Connection) -> Result<Vec<BudgetRow>, Error> {
-    let mut statement = connection.prepare(
-        "SELECT id, parent, name, terms, at_us,
-                spent_tokens, spent_cost_nanousd, spent_time_us,
-                held_tokens, held_cost_nanousd, held_time_us,
-                overrun_tokens, overrun_cost_nanousd, overrun_time_us
-         FROM budgets LEFT JOIN balances ON balances.budget = budgets.id ORDER BY id",
-    )?;
+/// Reads the tables and folds the entries since they were written onto them. The connection must
+/// be in a transaction, or the only one that writes.
+pub(crate) fn fold(connection: &Connection) -> Result<Folded, Error> {
+    let (journal_id, entries): (String, u64) =
+        connection.query_row("SELECT id, folded FROM journal", [], |row| {
+            Ok((row.get(0)?, row::count(row, 1)?))
+        })?;
+    let mut folded = Folded {
+        books: tables(connection)?,
+        entries,
+        head: hash_of(connection, entries, &journal_id)?,
+    };
+    let sql = format!(
+        "SELECT {} FROM entries WHERE seq > (SELECT folded FROM journal) ORDER BY seq",
+        row::ENTRY_COLUMNS
+    );
+    let mut past = Past::prepare(connection)?;
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut scratch = Vec::new();
+    while let Some(row) = rows.next()? {
+        folded.follow(&row::read_raw(row)?, &mut past, &mut scratch)?;
+    }
+    Ok(folded)
+}
+
+/// Reads every budget, parents before children, with its balance.
+pub(crate) fn budgets(connection: &Connection, books: &Books) -> Result<Vec<BudgetRow>, Error> {
+    let mut statement =
+        connection.prepare("SELECT id, parent, name, terms, at_us FROM budgets ORDER BY id")?;
     let rows = statement.query_map([], |row| {
-        Ok(BudgetRow {
-            id: BudgetId(row.get(0)?),
+        let id = BudgetId(row.get(0)?);
+        // One without a balance is noticed below.
+        let balance = books.balance(id).copied().unwrap_or_default();
+        let row = BudgetRow {
+            id,
             parent: row.get::<_, Option<u32>>(1)?.map(BudgetId),
             name: row.get(2)?,
             terms: row.get(3)?,
             at: Timestamp(row.get(4)?),
-            spent: row::amount(row, 5)?,
-            held: row::amount(row, 8)?,
-            overrun: row::amount(row, 11)?,
-        })
+            spent: balance.spent,
+            held: balance.held,
+            overrun: balance.overrun,
+        };
+        Ok((row, books.balance(id).is_some()))
     })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let rows: Vec<(BudgetRow, bool)> = rows.collect::<rusqlite::Result<_>>()?;
+    if let Some((row, _)) = rows.iter().find(|(_, has_balance)| !has_balance) {
+        return Err(Error::Inconsistent(format!(
+            "budget {} has no balance",
+            row.id.0
+        )));
+    }
+    if rows.len() != books.budgets() {
+        return Err(Error::Inconsistent("a balance of no budget".to_owned()));
+    }
+    Ok(rows.into_iter().map(|(row, _)| row).collect())
 }
 
-/// Reads the holds without an end: open, and in doubt.
-pub(crate) fn holds(connection: &Connection) -> Result<(Vec<OpenHold>, Vec<DoubtfulHold>), Error> {
+/// Reads balances and holds as they were last written.
+fn tables(connection: &Connection) -> Result<Books, Error> {
+    let mut statement = connection.prepare("SELECT * FROM balances")?;
+    let balances = statement.query_map([], |row| {
+        let balance = Balance {
+            spent: row::amount(row, 1)?,
+            held: row::amount(row, 4)?,
+            overrun: row::amount(row, 7)?,
+        };
+        Ok((BudgetId(row.get(0)?), balance))
+    })?;
+    let balances = balances.collect::<rusqlite::Result<_>>()?;
+    let newest = connection
+        .query_row(
+            "SELECT hold FROM steps ORDER BY hold DESC LIMIT 1",
+            [],
+            |row| row::hold_id(row, 0),
+        )
+        .optional()?;
+    Ok(Books::new(balances, holds(connection)?, newest))
+}
+
+fn holds(connection: &Connection) -> Result<HashMap<HoldId, HeldCall>, Error> {
     let mut statement = connection.prepare(
         "SELECT id, budget, at_us, tokens, cost_nanousd, time_us, call, doubted_at_us,
                 charged_tokens, charged_cost_nanousd, charged_time_us
-         FROM holds ORDER BY at_us, id",
+         FROM holds",
     )?;
-    let (mut open, mut in_doubt) = (Vec::new(), Vec::new());
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
+    let rows = statement.query_map([], |row| {
         let label = row
             .get_ref(6)?
             .as_str()
             .map_err(|error| row::malformed(6, error.to_string()))?;
-        let hold = OpenHold {
-            id: row::hold_id(row, 0)?,
+        let doubt = match row.get::<_, Option<i64>>(7)? {
+            None => None,
+            Some(at) => Some(DoubtCharge {
+                charged: row::amount(row, 8)?,
+                at: Timestamp(at),
+            }),
+        };
+        let held = HeldCall {
             budget: BudgetId(row.get(1)?),
             amount: row::amount(row, 3)?,
             call: decode_label(label).map_err(|problem| row::malformed(6, problem))?,
             at: Timestamp(row.get(2)?),
+            doubt,
         };
-        match row.get::<_, Option<i64>>(7)? {
-            None => open.push(hold),
-            Some(at) => in_doubt.push(DoubtfulHold {
-                hold,
-                charged: row::amount(row, 8)?,
-                at: Timestamp(at),
-            }),
-        }
-    }
-    Ok((open, in_doubt))
+        Ok((row::hold_id(row, 0)?, held))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn last_entry(connection: &Connection, journal_id: &str) -> Result<(u64, Hash), Error> {
-    let last = connection.query_row(
-        "SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1",
-        [],
-        |row| Ok((row::count(row, 0)?, Hash(row.get(1)?))),
-    );
-    match last {
-        Err(rusqlite::Error::QueryReturnedNoRows) => Ok((0, Hash::genesis(journal_id))),
-        other => Ok(other?),
+fn hash_of(connection: &Connection, seq: u64, journal_id: &str) -> Result<Hash, Error> {
+    if seq == 0 {
+        return Ok(Hash::genesis(journal_id));
     }
+    let sql = "SELECT hash FROM entries WHERE seq = (SELECT folded FROM journal)";
+    let hash = connection.query_row(sql, [], |row| Ok(Hash(row.get(0)?)));
+    hash.optional()?
+        .ok_or_else(|| Error::Inconsistent(format!("entry {seq} is missing")))
 }
 
 /// What budgets hold must be the sum of their open holds: the part of the fold that can be checked
@@ -198,5 +266,35 @@ fn check_held(budgets: &[BudgetRow], open: &[OpenHold]) -> Result<(), Error> {
             stray.0
         ))),
         None => Ok(()),
+    }
+}
+
+// === impl Folded ===
+
+impl Folded {
+    /// Folds the next entry, if it is that.
+    fn follow(
+        &mut self,
+        raw: &Raw<'_>,
+        past: &mut Past<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let seq = self.entries + 1;
+        let hash = self.head.next(&raw.stored, scratch);
+        if raw.stored.seq != seq || raw.hash != hash {
+            return Err(VerifyError::Chain { seq }.into());
+        }
+        let malformed = |problem| VerifyError::Malformed { seq, problem };
+        let impossible = |problem| VerifyError::Impossible { seq, problem };
+        let (_, at, entry) = row::interpret(&raw.stored).map_err(malformed)?;
+        let ended = match &entry {
+            Entry::Correct { id, .. } if self.books.hold(*id).is_none() => past.ended(*id, seq)?,
+            _ => None,
+        };
+        let plan = self.books.plan(&entry, ended.as_ref());
+        let plan = plan.map_err(impossible)?;
+        self.books.book((seq, at), &entry, &plan, ended);
+        (self.entries, self.head) = (seq, hash);
+        Ok(())
     }
 }

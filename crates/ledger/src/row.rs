@@ -92,15 +92,14 @@ pub(crate) fn interpret(stored: &Stored<'_>) -> Result<(BudgetId, Timestamp, Ent
     Ok((columns.budget, Timestamp(stored.at_us), entry))
 }
 
-/// Selects all entries of hold `?1`, through the three indices that each know a part of them.
+/// Selects all entries of hold `?1`: those that table `steps` knows, and those since.
 pub(crate) fn history_sql() -> String {
     let columns = ENTRY_COLUMNS;
-    let part = |kinds: &str| format!("SELECT {columns} FROM entries WHERE hold = ?1 AND {kinds}");
     format!(
-        "{} UNION ALL {} UNION ALL {} ORDER BY seq",
-        part("kind = 'hold'"),
-        part("(kind = 'settle' OR kind = 'void' OR kind = 'doubt')"),
-        part("(kind = 'extend' OR kind = 'correct')")
+        "SELECT {columns} FROM entries WHERE seq IN (SELECT seq FROM steps WHERE hold = ?1)
+         UNION ALL
+         SELECT {columns} FROM entries WHERE seq > (SELECT folded FROM journal) AND hold = ?1
+         ORDER BY seq"
     )
 }
 

@@ -219,5 +219,5 @@ mod tests {
         assert_eq!(found, [STEP_1]);
     }
 
-    const STEP_1: &str = "6cb15c022fd45d7c449b9a34f398ba794b9e1d5a17d84a26e738b7fa81ad9f70";
+    const STEP_1: &str = "62b87ccffc4626c456286453747e631431ecc7a97fdac91f1816a93713a86f07";
 }

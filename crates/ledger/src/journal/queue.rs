@@ -83,6 +83,8 @@ struct Queue {
     last: u64,
     writer_sleeps: bool,
     closing: bool,
+    /// When the writer has stopped: the number of the last entry that it knew to be durable.
+    committed: u64,
 }
 
 /// Wakes a thread that blocks in [`Ticket::wait`].
@@ -160,15 +162,14 @@ impl Shared {
         }
     }
 
-    /// Queues a command. After the writer stopped, the ticket only says so.
+    /// Queues a command. After the writer stopped, the ticket only says so, and the command waits
+    /// for another writer.
     pub(super) fn push(shared: &Arc<Shared>, command: Command) -> Ticket {
         let mut queue = lock(&shared.queue);
         queue.last += 1;
         let number = queue.last;
         shared.appended.store(number, Ordering::Release);
-        if shared.poisoned.get().is_none() {
-            queue.waiting.commands.push_back(command);
-        }
+        queue.waiting.commands.push_back(command);
         shared.wake_writer(queue);
         Ticket {
             shared: shared.clone(),
@@ -253,19 +254,31 @@ impl Shared {
         }
     }
 
-    /// Ends everything: what is queued is forgotten, every waiting and later ticket fails.
-    pub(super) fn poison(&self, reason: &str) {
+    /// Ends everything: every waiting and later ticket fails. What was to be written after entry
+    /// `committed` is kept: `unwritten`, of which a part may be durable, and what is queued.
+    pub(super) fn poison(&self, reason: &str, committed: u64, unwritten: VecDeque<Command>) {
         let mut queue = lock(&self.queue);
         // A second reason is a consequence of the first.
         let _ = self.poisoned.set(Poisoned {
             reason: reason.into(),
         });
-        queue.waiting = Batch::default();
+        let later = mem::replace(&mut queue.waiting.commands, unwritten);
+        queue.waiting.commands.extend(later);
+        queue.waiting.refusals.clear();
+        queue.committed = committed;
         drop(queue);
         let waiters = mem::take(&mut *lock(&self.waiters));
         for (_, waker) in waiters {
             waker.wake();
         }
+    }
+
+    /// Takes what was not known to be written when the writer stopped, and the number of the
+    /// last entry that was.
+    pub(super) fn take_unwritten(&self) -> (u64, VecDeque<Command>) {
+        let mut queue = lock(&self.queue);
+        let commands = mem::take(&mut queue.waiting.commands);
+        (queue.committed, commands)
     }
 
     pub(super) fn poisoned(&self) -> Option<&Poisoned> {

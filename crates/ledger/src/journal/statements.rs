@@ -1,10 +1,10 @@
 //! The writer's SQL, prepared once, and what each statement does.
 
-use fisc_core::{BudgetId, HoldId, Timestamp, Usage};
+use fisc_core::{BudgetId, HoldId, Timestamp};
 use rusqlite::{Connection, Params, Statement, params};
 
-use super::books::{Balance, Ended, HeldCall, RollupKey};
 use super::queue::RefusalKey;
+use crate::books::{Balance, HeldCall, Past, RollupKey};
 use crate::chain::{Hash, Stored};
 use crate::counters::{COLUMNS, Counters};
 use crate::entry::{Entry, encode_label};
@@ -23,7 +23,9 @@ pub(super) struct Statements<'c> {
     add_rollup: Statement<'c>,
     add_refusal: Statement<'c>,
     put_meta: Statement<'c>,
-    past: Statement<'c>,
+    put_step: Statement<'c>,
+    put_folded: Statement<'c>,
+    pub(super) past: Past<'c>,
     scratch: Vec<u8>,
 }
 
@@ -54,7 +56,9 @@ impl<'c> Statements<'c> {
             add_refusal: sql("INSERT INTO refusals VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO UPDATE SET refused = refused + excluded.refused")?,
             put_meta: sql("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?,
-            past: sql(&row::history_sql())?,
+            put_step: sql("INSERT INTO steps VALUES (?1, ?2, ?3)")?,
+            put_folded: sql("UPDATE journal SET folded = ?1")?,
+            past: Past::prepare(connection)?,
             scratch: Vec::new(),
         })
     }
@@ -70,7 +74,7 @@ impl<'c> Statements<'c> {
     /// Inserts an entry as stored, with its hash.
     pub(super) fn insert_entry(&mut self, entry: &Stored<'_>, hash: Hash) -> rusqlite::Result<()> {
         let [amount, overrun] = entry.amounts;
-        let seq = i64::try_from(entry.seq).expect("no disk holds 2^63 entries");
+        let seq = number(entry.seq);
         let text = |bytes| std::str::from_utf8(bytes).expect("kinds and JSON are UTF-8");
         let (kind, body) = (text(entry.kind), text(entry.body));
         let (at_us, budget, hold) = (entry.at_us, entry.budget, entry.hold);
@@ -200,43 +204,21 @@ impl<'c> Statements<'c> {
         run(&mut self.put_meta, [key, value])
     }
 
-    /// Reads what the entries say about a hold, if it has ended.
-    pub(super) fn ended(&mut self, id: HoldId) -> rusqlite::Result<Option<Ended>> {
-        let mut past: Option<Ended> = None;
-        let mut has_ended = false;
-        let mut rows = self.past.query([id.0.to_be_bytes().as_slice()])?;
-        while let Some(row) = rows.next()? {
-            let raw = row::read_raw(row)?;
-            let (budget, at, entry) =
-                row::interpret(&raw.stored).map_err(|problem| row::malformed(11, problem))?;
-            match (entry, &mut past) {
-                (Entry::Hold { call, .. }, _) => {
-                    past = Some(Ended {
-                        budget,
-                        call,
-                        at,
-                        usage: Usage::default(),
-                    });
-                }
-                (Entry::Settle { facts, .. }, Some(ended)) => {
-                    (ended.at, ended.call, ended.usage) = (at, facts.call, facts.usage);
-                    has_ended = true;
-                }
-                (Entry::Void { .. } | Entry::Doubt { .. }, Some(ended)) => {
-                    ended.at = at;
-                    has_ended = true;
-                }
-                (
-                    Entry::Correct {
-                        usage: Some(usage), ..
-                    },
-                    Some(ended),
-                ) => ended.usage = usage,
-                _ => {}
-            }
-        }
-        Ok(past.filter(|_| has_ended))
+    /// Writes where an entry of a hold is.
+    pub(super) fn put_step(&mut self, id: HoldId, step: u64, seq: u64) -> rusqlite::Result<()> {
+        let (step, seq) = (number(step), number(seq));
+        let id = id.0.to_be_bytes();
+        run(&mut self.put_step, params![id.as_slice(), step, seq])
     }
+
+    /// Says that the tables are the fold of the entries up to this one.
+    pub(super) fn put_folded(&mut self, seq: u64) -> rusqlite::Result<()> {
+        run(&mut self.put_folded, [number(seq)])
+    }
+}
+
+fn number(seq: u64) -> i64 {
+    i64::try_from(seq).expect("no disk holds 2^63 entries")
 }
 
 /// Executes a statement that returns no rows.

@@ -10,10 +10,10 @@ use fisc_core::Timestamp;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::books::{Books, Dirty};
 use super::checkpointer::Checkpointer;
 use super::queue::{Batch, Command, PANICKED, Shared};
 use super::statements::Statements;
+use crate::books::{BEGIN, Books};
 use crate::chain::{Hash, Stored};
 use crate::entry::{self, Entry};
 use crate::error::{Error, Poisoned};
@@ -27,17 +27,30 @@ const CHECKPOINT_ENTRIES: usize = 16_384;
 pub(super) struct Writer {
     connection: Connection,
     state: State,
+    /// What is being written: all of it, until it is durable.
+    batch: Batch,
     lock: Lock,
     shared: Arc<Shared>,
-    checkpoint_commits: u32,
+    rhythm: Rhythm,
     /// Makes the checkpoints, where a second connection can; else the writer does.
     checkpointer: Option<Checkpointer>,
+}
+
+/// How often what costs more than a commit is done.
+pub(super) struct Rhythm {
+    /// How many commits may pass between two checkpoints.
+    pub(super) checkpoint_commits: u32,
+    /// After how many entries the tables are written.
+    pub(super) tail_entries: usize,
 }
 
 /// What a batch changes.
 struct State {
     books: Books,
+    tail_entries: usize,
     seq: u64,
+    /// The number of the last entry that is durable.
+    committed: u64,
     head: Hash,
     body: Vec<u8>,
     scratch: Vec<u8>,
@@ -56,15 +69,17 @@ enum Stop {
 impl Writer {
     pub(super) fn new(
         connection: Connection,
-        recovered: &Recovered,
+        (recovered, books): (&Recovered, Books),
         lock: Lock,
         shared: Arc<Shared>,
-        checkpoint_commits: u32,
+        rhythm: Rhythm,
         checkpointer: Option<Checkpointer>,
     ) -> Writer {
         let state = State {
-            books: Books::new(recovered),
+            books,
+            tail_entries: rhythm.tail_entries,
             seq: recovered.entries,
+            committed: recovered.entries,
             head: recovered.head,
             body: Vec::new(),
             scratch: Vec::new(),
@@ -72,9 +87,10 @@ impl Writer {
         Writer {
             connection,
             state,
+            batch: Batch::default(),
             lock,
             shared,
-            checkpoint_commits,
+            rhythm,
             checkpointer,
         }
     }
@@ -99,11 +115,19 @@ impl Writer {
         if let Err(error) = self.lock.write(Some(&stopped)) {
             tracing::warn!(%error, "the ledger's end was not noted");
         }
-        self.shared.poison(&stopped);
+        let Writer {
+            connection,
+            state,
+            batch,
+            lock,
+            shared,
+            ..
+        } = self;
         // Closing must not write through a connection that failed.
-        let _ = self
-            .connection
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        drop((connection, lock));
+        // Last: whoever is told may open the file at once.
+        shared.poison(&stopped, state.committed, batch.commands);
         Err(Error::Poisoned(Poisoned {
             reason: stopped.into(),
         }))
@@ -111,17 +135,16 @@ impl Writer {
 
     fn write_all(&mut self) -> Result<(), Stop> {
         let mut statements = Statements::prepare(&self.connection)?;
-        let mut batch = Batch::default();
         let (mut commits, mut entries) = (0, 0);
-        while self.shared.take(&mut batch) {
-            let count = batch.commands.len();
-            let (written, stop) = self.state.write_batch(&mut statements, &mut batch)?;
+        while self.shared.take(&mut self.batch) {
+            let count = self.batch.commands.len();
+            let (written, stop) = self.state.write_batch(&mut statements, &mut self.batch)?;
             self.shared.publish(written);
             if let Some(problem) = stop {
                 return Err(Stop::Impossible(problem));
             }
             (commits, entries) = (commits + 1, entries + count);
-            let due = commits >= self.checkpoint_commits || entries >= CHECKPOINT_ENTRIES;
+            let due = commits >= self.rhythm.checkpoint_commits || entries >= CHECKPOINT_ENTRIES;
             if due {
                 (commits, entries) = (0, 0);
             }
@@ -147,10 +170,16 @@ impl Writer {
         Ok(())
     }
 
-    /// Marks the journal as closed and leaves no log behind, unless a reader still needs it.
+    /// Writes the tables, marks the journal as closed and leaves no log behind, unless a reader
+    /// still needs it.
     fn end(&mut self) -> rusqlite::Result<()> {
+        let mut statements = Statements::prepare(&self.connection)?;
+        statements.begin()?;
+        self.state.write_tables(&mut statements)?;
         self.connection
             .execute("UPDATE journal SET ended = 'closed'", [])?;
+        statements.commit()?;
+        drop(statements);
         checkpoint(&self.connection, "TRUNCATE").map(|_| ())
     }
 }
@@ -167,8 +196,11 @@ pub(super) fn checkpoint(connection: &Connection, mode: &'static str) -> rusqlit
 // === impl State ===
 
 impl State {
-    /// Writes a batch in one transaction and empties it. Returns how many commands are durable,
-    /// and why the rest is not.
+    /// Writes a batch in one transaction and takes out of it what is durable then, and what can
+    /// never be. Returns how many commands are durable, and why the rest is not.
+    ///
+    /// Never inlined: `benches/instructions.rs` counts by its name.
+    #[inline(never)]
     fn write_batch(
         &mut self,
         statements: &mut Statements<'_>,
@@ -176,10 +208,10 @@ impl State {
     ) -> rusqlite::Result<(usize, Option<String>)> {
         statements.begin()?;
         let (mut written, mut stop) = (0, None);
-        for command in batch.commands.drain(..) {
+        for command in &batch.commands {
             let done = match command {
-                Command::Entry { at, entry } => self.write_entry(statements, at, entry),
-                Command::Meta { key, value } => Ok(statements.put_meta(&key, &value)?),
+                Command::Entry { at, entry } => self.write_entry(statements, *at, entry),
+                Command::Meta { key, value } => Ok(statements.put_meta(key, value)?),
             };
             match done {
                 Ok(()) => written += 1,
@@ -190,12 +222,17 @@ impl State {
                 }
             }
         }
-        let dirty = self.books.take_dirty();
-        self.write_dirty(statements, &dirty)?;
+        if self.books.dirty().entries >= self.tail_entries {
+            self.write_tables(statements)?;
+        }
         for (key, count) in batch.refusals.drain() {
             statements.add_refusal(&key, count)?;
         }
         statements.commit()?;
+        self.committed = self.seq;
+        batch
+            .commands
+            .drain(..written + usize::from(stop.is_some()));
         Ok((written, stop))
     }
 
@@ -203,21 +240,30 @@ impl State {
         &mut self,
         statements: &mut Statements<'_>,
         at: Timestamp,
-        entry: Entry,
+        entry: &Entry,
     ) -> Result<(), Stop> {
-        let ended = match &entry {
-            Entry::Correct { id, .. } if self.books.hold(*id).is_none() => statements.ended(*id)?,
+        let seq = self.seq + 1;
+        let ended = match entry {
+            Entry::Correct { id, .. } if self.books.hold(*id).is_none() => {
+                statements.past.ended(*id, seq)?
+            }
+            Entry::Hold { id, .. } if self.books.may_be_taken(*id) => {
+                if statements.past.was_taken(*id)? {
+                    return Err(Stop::Impossible(format!("hold {id} was taken before")));
+                }
+                None
+            }
             _ => None,
         };
         let plan = self
             .books
-            .plan(&entry, ended.as_ref())
+            .plan(entry, ended.as_ref())
             .map_err(Stop::Impossible)?;
         let hold = entry.hold().map(|id| id.0.to_be_bytes());
         self.body.clear();
-        entry::encode(&entry, &mut self.body);
+        entry::encode(entry, &mut self.body);
         let stored = Stored {
-            seq: self.seq + 1,
+            seq,
             at_us: at.0,
             kind: entry.kind().name().as_bytes(),
             budget: i64::from(plan.budget.0),
@@ -226,20 +272,19 @@ impl State {
             body: &self.body,
         };
         let hash = self.head.next(&stored, &mut self.scratch);
-        // A second hold of an id, or a second budget of a name, is found by a unique index; the
-        // statement then changed nothing.
+        // A second budget of a name is found by a unique index; the statement then changed nothing.
         statements
-            .change_budget(at, &entry)
-            .map_err(|error| repeated(error, &entry))?;
-        statements
-            .insert_entry(&stored, hash)
-            .map_err(|error| repeated(error, &entry))?;
-        (self.seq, self.head) = (self.seq + 1, hash);
-        self.books.book(at, entry, &plan, ended);
+            .change_budget(at, entry)
+            .map_err(|error| repeated(error, entry))?;
+        statements.insert_entry(&stored, hash)?;
+        (self.seq, self.head) = (seq, hash);
+        self.books.book((seq, at), entry, &plan, ended);
         Ok(())
     }
 
-    fn write_dirty(&self, statements: &mut Statements<'_>, dirty: &Dirty) -> rusqlite::Result<()> {
+    /// Writes what follows from the entries, and up to which entry it does.
+    fn write_tables(&mut self, statements: &mut Statements<'_>) -> rusqlite::Result<()> {
+        let dirty = self.books.take_dirty();
         for budget in &dirty.budgets {
             let balance = self.books.balance(*budget).expect("a dirty balance exists");
             statements.put_balance(*budget, balance)?;
@@ -247,21 +292,23 @@ impl State {
         for id in &dirty.holds {
             match self.books.hold(*id) {
                 Some(held) => statements.put_hold(*id, held)?,
+                // Most begin and end in between: they never were in the table.
+                None if dirty.steps.contains_key(&(*id, BEGIN)) => {}
                 None => statements.delete_hold(*id)?,
             }
         }
         for (key, counters) in &dirty.rollups {
             statements.add_rollup(key, counters)?;
         }
-        Ok(())
+        for ((id, step), seq) in &dirty.steps {
+            statements.put_step(*id, *step, *seq)?;
+        }
+        statements.put_folded(self.seq)
     }
 }
 
 fn repeated(error: rusqlite::Error, entry: &Entry) -> Stop {
     match (error.sqlite_error_code(), entry) {
-        (Some(rusqlite::ErrorCode::ConstraintViolation), Entry::Hold { id, .. }) => {
-            Stop::Impossible(format!("hold {id} was taken before"))
-        }
         (Some(rusqlite::ErrorCode::ConstraintViolation), Entry::Allocate { name, .. }) => {
             Stop::Impossible(format!("a budget {name:?} was allocated there before"))
         }

@@ -1,14 +1,18 @@
 -- The journal of one tree of budgets. Never edit a step that was released: add the next one.
 
 -- What this file is: its identity (losing the file is losing the identity), how often a writer
--- opened it, and how the last one ended.
+-- opened it, how the last one ended, and up to which entry the tables below are written. That
+-- number changes in the same transaction as they do: with the entries after it they are the fold
+-- of all.
 CREATE TABLE journal (
   only INTEGER PRIMARY KEY CHECK (only = 1),
-  id    TEXT NOT NULL,
-  epoch INTEGER NOT NULL,
-  ended TEXT NOT NULL CHECK (ended IN ('open', 'closed'))
+  id     TEXT NOT NULL,
+  epoch  INTEGER NOT NULL,
+  ended  TEXT NOT NULL CHECK (ended IN ('open', 'closed')),
+  folded INTEGER NOT NULL CHECK (folded >= 0)
 ) STRICT;
-INSERT INTO journal (only, id, epoch, ended) VALUES (1, lower(hex(randomblob(16))), 0, 'closed');
+INSERT INTO journal (only, id, epoch, ended, folded)
+  VALUES (1, lower(hex(randomblob(16))), 0, 'closed', 0);
 
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,
@@ -24,7 +28,8 @@ CREATE TABLE budgets (
 ) STRICT;
 CREATE UNIQUE INDEX budgets_name ON budgets (coalesce(parent, -1), name);
 
--- What a budget itself spent and holds, its children's share not included.
+-- Written every so many entries, see journal.folded: what a budget itself spent and holds, its
+-- children's share not included.
 CREATE TABLE balances (
   budget               INTEGER PRIMARY KEY REFERENCES budgets (id),
   spent_tokens         INTEGER NOT NULL CHECK (spent_tokens >= 0),
@@ -54,19 +59,22 @@ CREATE TABLE entries (
   body                 TEXT NOT NULL,
   hash                 BLOB NOT NULL CHECK (length(hash) = 32)
 ) STRICT;
--- A hold begins once and ends once, whatever the program above believes. (OR and not IN: a list
--- of more than two would be made into a table at every insertion.)
-CREATE UNIQUE INDEX entries_begin ON entries (hold) WHERE kind = 'hold';
-CREATE UNIQUE INDEX entries_end ON entries (hold)
-  WHERE kind = 'settle' OR kind = 'void' OR kind = 'doubt';
-CREATE INDEX entries_later ON entries (hold) WHERE kind = 'extend' OR kind = 'correct';
-
 CREATE TRIGGER entries_are_never_changed BEFORE UPDATE ON entries
 BEGIN SELECT raise(ABORT, 'entries are append-only'); END;
 CREATE TRIGGER entries_are_never_deleted BEFORE DELETE ON entries
 BEGIN SELECT raise(ABORT, 'entries are append-only'); END;
 
--- Holds that are open or in doubt; a hold that ended lives on in the entries only.
+-- Written with the balances: where the entries of a hold are. Its step is 0 for its begin, 1 for
+-- its end, the entry's own number for what lies between and after: a hold begins once and ends
+-- once, whatever the program above believes.
+CREATE TABLE steps (
+  hold BLOB NOT NULL CHECK (length(hold) = 16),
+  step INTEGER NOT NULL,
+  seq  INTEGER NOT NULL,
+  PRIMARY KEY (hold, step)
+) STRICT, WITHOUT ROWID;
+
+-- Written with the balances: holds that are open or in doubt; a hold that ended lives on in the entries only.
 CREATE TABLE holds (
   id                   BLOB PRIMARY KEY CHECK (length(id) = 16),
   budget               INTEGER NOT NULL,
@@ -81,7 +89,7 @@ CREATE TABLE holds (
   charged_time_us      INTEGER
 ) STRICT, WITHOUT ROWID;
 
--- Sums for reports, by the hour in which calls ended.
+-- Written with the balances: sums for reports, by the hour in which calls ended.
 CREATE TABLE rollups (
   budget    INTEGER NOT NULL,
   operation TEXT NOT NULL,

@@ -1,4 +1,5 @@
-//! The plain fold of entries, and its comparison with the tables.
+//! The plain fold of entries, and its comparison with what the journal is served from: the tables,
+//! and what `books` make of the entries since they were written.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
@@ -6,10 +7,11 @@ use std::fmt::Debug;
 use fisc_core::{Amount, BudgetId, HoldId, Timestamp, Usage};
 use rusqlite::Connection;
 
-use crate::counters::{Counters, Totals, WIDTH, countable};
+use crate::books::Books;
+use crate::counters::{Totals, countable};
 use crate::entry::{CallLabel, Entry, Facts};
 use crate::error::VerifyError;
-use crate::reader::ROLLUP_SUMS;
+use crate::reader::{self, Filter, GroupBy};
 use crate::recovery::{self, BudgetRow, DoubtfulHold, OpenHold};
 
 /// What all entries so far add up to.
@@ -120,11 +122,16 @@ impl Fold {
         }
     }
 
-    /// Compares with the tables.
-    pub(super) fn compare(mut self, connection: &Connection) -> Result<(), VerifyError> {
-        self.compare_holds(connection)?;
-        self.compare_rollups(connection)?;
-        for stored in recovery::budgets(connection)? {
+    /// Compares with what the journal is served from.
+    pub(super) fn compare(
+        mut self,
+        connection: &Connection,
+        books: &Books,
+    ) -> Result<(), VerifyError> {
+        let (open, in_doubt) = books.holds();
+        self.compare_holds(open, in_doubt)?;
+        self.compare_rollups(connection, books)?;
+        for stored in recovery::budgets(connection, books)? {
             let budget = stored.id;
             let Some(Folded { row, .. }) = self.budgets.remove(&budget) else {
                 return Err(differs(budget, "its row", "there", "there is none"));
@@ -263,8 +270,11 @@ impl Fold {
         Ok(())
     }
 
-    fn compare_holds(&mut self, connection: &Connection) -> Result<(), VerifyError> {
-        let (open, in_doubt) = recovery::holds(connection)?;
+    fn compare_holds(
+        &mut self,
+        open: Vec<OpenHold>,
+        in_doubt: Vec<DoubtfulHold>,
+    ) -> Result<(), VerifyError> {
         let problem = |id, problem| VerifyError::Hold { id, problem };
         for hold in open {
             match self.open.remove(&hold.id) {
@@ -287,21 +297,16 @@ impl Fold {
         }
     }
 
-    fn compare_rollups(&self, connection: &Connection) -> Result<(), VerifyError> {
-        let sql = format!(
-            "SELECT budget, {} FROM rollups GROUP BY budget",
-            &*ROLLUP_SUMS
-        );
-        let mut statement = connection.prepare(&sql)?;
-        let mut stored: BTreeMap<BudgetId, Totals> = BTreeMap::new();
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let mut figures = [0; WIDTH];
-            for (index, figure) in figures.iter_mut().enumerate() {
-                *figure = row.get(1 + index)?;
-            }
-            stored.insert(BudgetId(row.get(0)?), Totals::from(Counters(figures)));
-        }
+    fn compare_rollups(&self, connection: &Connection, books: &Books) -> Result<(), VerifyError> {
+        let by = GroupBy {
+            budget: true,
+            ..GroupBy::default()
+        };
+        let rows = reader::rollups(connection, books, &Filter::default(), by)?;
+        let mut stored: BTreeMap<BudgetId, Totals> = rows
+            .into_iter()
+            .filter_map(|row| row.budget.map(|budget| (budget, row.totals)))
+            .collect();
         for (budget, folded) in &self.budgets {
             let totals = stored.remove(budget).unwrap_or_default();
             folded.totals.compare(*budget, &totals)?;

@@ -2,8 +2,8 @@
 
 use fisc_core::{Amount, BudgetId, TokenClass, Usage};
 use fisc_ledger::{
-    Durability, Entry, Error, Facts, Filter, GroupBy, Journal, Kind, Outcome, Reader, Totals,
-    verify,
+    Durability, Entry, Error, Facts, Filter, GroupBy, Journal, Kind, Options, Outcome, Reader,
+    Totals, verify,
 };
 
 use crate::support::{
@@ -198,9 +198,19 @@ fn balances_are_what_the_entries_add_up_to() {
 
 #[test]
 fn rollups_are_told_apart_as_asked() {
+    // All in the tables; all in the entries since.
+    told_apart(1);
+    told_apart(usize::MAX);
+}
+
+fn told_apart(tail_entries: usize) {
     let scratch = Scratch::new("groups");
     let hour = |hours: i64| fisc_core::Timestamp(NOON.0 + hours * 3_600_000_000);
-    let (journal, _) = Journal::open(scratch.options(Durability::Process)).unwrap();
+    let (journal, _) = Journal::open(Options {
+        tail_entries,
+        ..scratch.options(Durability::Process)
+    })
+    .unwrap();
     let _ = journal.append(NOON, root());
     let _ = journal.append(NOON, allocate(1, Some(0), "worker"));
     for (number, budget, operation, at) in [
@@ -233,7 +243,7 @@ fn rollups_are_told_apart_as_asked() {
     journal.refuse(NOON, BudgetId(1), "plan", "gpt-5.2", "over_limit");
     journal.refuse(NOON, BudgetId(1), "plan", "gpt-5.2", "over_limit");
     journal.refuse(hour(2), BudgetId(0), "plan", "gpt-5.2", "frozen");
-    journal.close().unwrap();
+    journal.set_meta("all", "written").wait().unwrap();
 
     let reader = Reader::open(&scratch.journal()).unwrap();
     let costs = |filter: &Filter, by: GroupBy| -> Vec<i64> {

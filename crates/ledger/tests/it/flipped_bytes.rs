@@ -144,7 +144,13 @@ fn tables_that_are_not_the_fold_are_found() {
         "UPDATE rollups SET used_output = used_output + 1",
         "DELETE FROM rollups WHERE budget = 0",
         "DROP TRIGGER entries_are_never_deleted",
-        "DROP INDEX entries_end",
+        "DROP INDEX budgets_name",
+        "UPDATE journal SET folded = folded - 1",
+        "UPDATE journal SET folded = folded + 1",
+        "UPDATE journal SET folded = 0",
+        "DELETE FROM steps WHERE step = 1 AND seq = (SELECT max(seq) FROM steps WHERE step = 1)",
+        "INSERT INTO steps VALUES (zeroblob(16), 0, 2)",
+        "UPDATE steps SET seq = seq + 1 WHERE seq = (SELECT max(seq) FROM steps)",
     ] {
         alter(&path, sql);
         verify(&path).expect_err(sql);

@@ -9,3 +9,4 @@ mod opening;
 mod poisoning;
 mod power_loss;
 mod support;
+mod tail;

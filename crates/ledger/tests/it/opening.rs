@@ -1,6 +1,9 @@
 //! Opening: what is recovered, who is refused, and how little is read.
 
-use fisc_core::{Amount, BudgetId};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use fisc_core::{Amount, BudgetId, Timestamp};
 use fisc_ledger::{
     BudgetRow, DoubtfulHold, Durability, Entry, Error, Journal, OpenHold, Options, Reader, verify,
     verify_on,
@@ -108,6 +111,52 @@ fn a_second_writer_is_refused_and_told_who_writes() {
     journal.append(NOON, root()).wait().unwrap();
     journal.close().unwrap();
     drop(Journal::open(scratch.options(Durability::Process)).unwrap());
+}
+
+#[test]
+fn who_asks_for_a_writer_keeps_none_out() {
+    let scratch = Scratch::new("asking");
+    let path = scratch.journal();
+    let options = || scratch.options(Durability::Async);
+    assert!(
+        !Reader::has_writer(&path).unwrap(),
+        "there is not even a file"
+    );
+    let (journal, _) = Journal::open(options()).unwrap();
+    assert!(Reader::has_writer(&path).unwrap());
+    journal.close().unwrap();
+    assert!(!Reader::has_writer(&path).unwrap());
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                Reader::has_writer(&path).unwrap();
+            }
+        });
+        let opened: Result<(), Error> =
+            (0..100).try_for_each(|_| Journal::open(options())?.0.close());
+        ended.store(true, Ordering::Relaxed);
+        opened.unwrap();
+    });
+}
+
+#[test]
+fn a_span_ends_with_the_last_call_and_not_with_what_was_booked_later() {
+    let scratch = Scratch::new("span");
+    let (journal, _) = Journal::open(scratch.options(Durability::Process)).unwrap();
+    let later = |seconds: i64| Timestamp(NOON.0 + seconds * 1_000_000);
+    journal.append(NOON, root()).wait().unwrap();
+    let reader = Reader::open(&scratch.journal()).unwrap();
+    assert_eq!(reader.span().unwrap(), Some((NOON, NOON)));
+    let call = hold(1, amount(1, 1, 1));
+    journal.append(later(5), call).wait().unwrap();
+    let doubt = Entry::Doubt {
+        id: id(1),
+        charged: amount(1, 1, 1),
+    };
+    journal.append(later(60), doubt).wait().unwrap();
+    assert_eq!(reader.span().unwrap(), Some((NOON, later(5))));
+    journal.close().unwrap();
 }
 
 #[test]

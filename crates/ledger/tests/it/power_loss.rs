@@ -19,6 +19,8 @@ use vfs::{Disk, Moment, VFS};
 const ENTRIES: u64 = 120;
 /// Few commits between checkpoints, so that most moments see one near.
 const CHECKPOINT_COMMITS: u32 = 7;
+/// So few entries between two writings of the tables that most moments see one near, too.
+const TAIL_ENTRIES: usize = 11;
 
 /// At every how many points the recovery itself is crashed everywhere, too.
 const RECOVERY_EVERY: u64 = 97;
@@ -74,6 +76,7 @@ fn campaign(durability: Durability, points: u64) -> Tally {
     let options = |directory: &std::path::Path| Options {
         vfs: Some(VFS.to_owned()),
         checkpoint_commits: CHECKPOINT_COMMITS,
+        tail_entries: TAIL_ENTRIES,
         ..Options::new(directory.join("ledger.db"), durability, NOON)
     };
     let mut tally = Tally::default();

@@ -38,6 +38,16 @@ impl Scratch {
         &self.0
     }
 
+    /// Copies the journal and its log to a directory of their own, as a crash now would leave them.
+    pub(crate) fn copy(&self, name: &str) -> Scratch {
+        let copy = Scratch::new(name);
+        for suffix in ["", "-wal"] {
+            let name = format!("ledger.db{suffix}");
+            fs::copy(self.0.join(&name), copy.0.join(&name)).unwrap();
+        }
+        copy
+    }
+
     pub(crate) fn options(&self, durability: Durability) -> Options {
         Options::new(self.journal(), durability, NOON)
     }

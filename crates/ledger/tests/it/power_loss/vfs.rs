@@ -43,6 +43,8 @@ struct State {
     syncs: u64,
     fail_at: Option<u64>,
     failed: bool,
+    /// What failed was the deletion of an empty file.
+    failed_to_tidy: bool,
     counter: Option<Arc<AtomicU64>>,
     moments: Vec<Moment>,
 }
@@ -111,6 +113,12 @@ impl Disk {
 
     pub(crate) fn failed(&self) -> bool {
         self.state().failed
+    }
+
+    /// Says whether what failed was only the deletion of an empty file, as of a log that was
+    /// emptied: SQLite tells nobody, and nobody needs to know.
+    pub(crate) fn failed_to_tidy(&self) -> bool {
+        self.state().failed_to_tidy
     }
 
     pub(crate) fn bytes_read(&self) -> u64 {
@@ -440,6 +448,8 @@ unsafe extern "C" fn delete(_: *mut ffi::sqlite3_vfs, path: *const c_char, _: c_
     if let Some(open) = place(path) {
         let mut state = open.disk.state();
         if state.operation() {
+            let file = state.files.get(&open.name);
+            state.failed_to_tidy = file.is_none_or(|file| file.now.is_empty());
             return ffi::SQLITE_IOERR_DELETE;
         }
         state.files.remove(&open.name);

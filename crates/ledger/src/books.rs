@@ -1,11 +1,12 @@
-//! The writer's picture of balances, open holds and pending roll-ups.
+//! Balances, open holds and roll-ups in memory: the fold of all entries so far.
 //!
-//! For each entry it first says what the entry would change ([`Books::plan`], which changes
-//! nothing), then, once the entry is in the database, changes it ([`Books::book`]). What became
-//! dirty is written once per batch. An entry that cannot follow from those before is refused: the
-//! engine above and the journal disagree, and no guess is right.
+//! For each entry they first say what the entry would change ([`Books::plan`], which changes
+//! nothing), then, once the entry is in the database, change it ([`Books::book`]). What became
+//! dirty is written every so many entries; until then it follows from the entries. An entry that
+//! cannot follow from those before is refused: the engine above and the journal disagree, and no
+//! guess is right. `past` looks up what is no longer in memory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 
@@ -13,125 +14,115 @@ use fisc_core::{Amount, BudgetId, HoldId, OutOfRange, Timestamp, Usage};
 
 use crate::counters::Counters;
 use crate::entry::{CallLabel, Entry};
-use crate::recovery::Recovered;
+use crate::recovery::{DoubtfulHold, OpenHold};
+
+mod past;
+
+pub(crate) use past::Past;
+
+/// The step of a hold's first entry in table `steps`.
+pub(crate) const BEGIN: u64 = 0;
+/// The step of a hold's end there. Between them are the entries' own numbers, which are larger.
+pub(crate) const END: u64 = 1;
 
 const HOUR_US: i64 = 3_600_000_000;
 
 /// The state of all budgets and holds after the entries so far.
-pub(super) struct Books {
+pub(crate) struct Books {
     balances: HashMap<BudgetId, Balance>,
     holds: HashMap<HoldId, HeldCall>,
+    /// The greatest id of a hold in table `steps`.
+    newest: Option<HoldId>,
     dirty: Dirty,
 }
 
 /// What one budget itself spent and holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Balance {
-    pub(super) spent: Amount,
-    pub(super) held: Amount,
-    pub(super) overrun: Amount,
+pub(crate) struct Balance {
+    pub(crate) spent: Amount,
+    pub(crate) held: Amount,
+    pub(crate) overrun: Amount,
 }
 
 /// A hold without an end.
-pub(super) struct HeldCall {
-    pub(super) budget: BudgetId,
-    pub(super) amount: Amount,
-    pub(super) call: CallLabel,
-    pub(super) at: Timestamp,
-    pub(super) doubt: Option<DoubtCharge>,
+pub(crate) struct HeldCall {
+    pub(crate) budget: BudgetId,
+    pub(crate) amount: Amount,
+    pub(crate) call: CallLabel,
+    pub(crate) at: Timestamp,
+    pub(crate) doubt: Option<DoubtCharge>,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct DoubtCharge {
-    pub(super) charged: Amount,
-    pub(super) at: Timestamp,
+pub(crate) struct DoubtCharge {
+    pub(crate) charged: Amount,
+    pub(crate) at: Timestamp,
 }
 
 /// What the entries say about a hold that has ended, for correcting it.
 #[derive(Clone)]
-pub(super) struct Ended {
-    pub(super) budget: BudgetId,
-    pub(super) call: CallLabel,
+pub(crate) struct Ended {
+    pub(crate) budget: BudgetId,
+    pub(crate) call: CallLabel,
     /// When it was settled, voided or charged in doubt.
-    pub(super) at: Timestamp,
+    pub(crate) at: Timestamp,
     /// The usage as known before the correction.
-    pub(super) usage: Usage,
+    pub(crate) usage: Usage,
 }
 
 /// What an entry would change.
-pub(super) struct Plan {
-    pub(super) budget: BudgetId,
+pub(crate) struct Plan {
+    pub(crate) budget: BudgetId,
     balance: Balance,
 }
 
 /// What a roll-up is kept by.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct RollupKey {
-    pub(super) budget: BudgetId,
-    pub(super) operation: Arc<str>,
-    pub(super) model: Arc<str>,
-    pub(super) provider: Arc<str>,
-    pub(super) hour: i64,
+pub(crate) struct RollupKey {
+    pub(crate) budget: BudgetId,
+    pub(crate) operation: Arc<str>,
+    pub(crate) model: Arc<str>,
+    pub(crate) provider: Arc<str>,
+    pub(crate) hour: i64,
 }
 
-/// What changed since the last commit.
+/// What changed since the tables were written.
 #[derive(Default)]
-pub(super) struct Dirty {
-    pub(super) budgets: HashSet<BudgetId>,
-    pub(super) holds: HashSet<HoldId>,
-    pub(super) rollups: HashMap<RollupKey, Counters>,
+pub(crate) struct Dirty {
+    /// How many entries made it.
+    pub(crate) entries: usize,
+    pub(crate) budgets: HashSet<BudgetId>,
+    pub(crate) holds: HashSet<HoldId>,
+    pub(crate) rollups: HashMap<RollupKey, Counters>,
+    /// The entries about holds, by hold and step.
+    pub(crate) steps: BTreeMap<(HoldId, u64), u64>,
 }
 
 /// Returns the hour that reports count a moment to.
-pub(super) fn hour(at: Timestamp) -> i64 {
+pub(crate) fn hour(at: Timestamp) -> i64 {
     at.0.div_euclid(HOUR_US)
 }
 
 // === impl Books ===
 
 impl Books {
-    pub(super) fn new(recovered: &Recovered) -> Books {
-        let balance = |row: &crate::recovery::BudgetRow| {
-            (
-                row.id,
-                Balance {
-                    spent: row.spent,
-                    held: row.held,
-                    overrun: row.overrun,
-                },
-            )
-        };
-        let open = recovered.open.iter().map(|hold| (hold, None));
-        let in_doubt = recovered.in_doubt.iter().map(|doubtful| {
-            let charge = DoubtCharge {
-                charged: doubtful.charged,
-                at: doubtful.at,
-            };
-            (&doubtful.hold, Some(charge))
-        });
-        let held = open.chain(in_doubt).map(|(hold, doubt)| {
-            let (amount, at, call) = (hold.amount, hold.at, hold.call.clone());
-            (
-                hold.id,
-                HeldCall {
-                    budget: hold.budget,
-                    amount,
-                    call,
-                    at,
-                    doubt,
-                },
-            )
-        });
+    /// Takes up what the tables say; `newest` is the greatest id of a hold that they know.
+    pub(crate) fn new(
+        balances: HashMap<BudgetId, Balance>,
+        holds: HashMap<HoldId, HeldCall>,
+        newest: Option<HoldId>,
+    ) -> Books {
         Books {
-            balances: recovered.budgets.iter().map(balance).collect(),
-            holds: held.collect(),
+            balances,
+            holds,
+            newest,
             dirty: Dirty::default(),
         }
     }
 
     /// Says what the entry would change, or why it cannot follow. `ended` is what a correction
     /// corrects, where that hold is not open or in doubt.
-    pub(super) fn plan(&self, entry: &Entry, ended: Option<&Ended>) -> Result<Plan, String> {
+    pub(crate) fn plan(&self, entry: &Entry, ended: Option<&Ended>) -> Result<Plan, String> {
         let budget = self.budget_of(entry, ended)?;
         if let Entry::Allocate { parent, .. } = entry {
             return self.plan_allocation(budget, *parent);
@@ -152,9 +143,19 @@ impl Books {
         Ok(Plan { budget, balance })
     }
 
-    /// Books an entry that was planned and is in the database.
-    pub(super) fn book(&mut self, at: Timestamp, entry: Entry, plan: &Plan, ended: Option<Ended>) {
+    /// Books an entry that was planned and is in the database under number `seq`.
+    pub(crate) fn book(
+        &mut self,
+        (seq, at): (u64, Timestamp),
+        entry: &Entry,
+        plan: &Plan,
+        ended: Option<Ended>,
+    ) {
         let budget = plan.budget;
+        self.dirty.entries += 1;
+        if let Some(id) = entry.hold() {
+            self.dirty.steps.insert((id, step(entry, seq)), seq);
+        }
         if !matches!(entry, Entry::Terms { .. }) {
             self.balances.insert(budget, plan.balance);
             self.dirty.budgets.insert(budget);
@@ -164,22 +165,20 @@ impl Books {
             Entry::Hold {
                 id, amount, call, ..
             } => {
-                self.holds.insert(
-                    id,
-                    HeldCall {
-                        budget,
-                        amount,
-                        call,
-                        at,
-                        doubt: None,
-                    },
-                );
-                self.dirty.holds.insert(id);
+                let held = HeldCall {
+                    budget,
+                    amount: *amount,
+                    call: call.clone(),
+                    at,
+                    doubt: None,
+                };
+                self.holds.insert(*id, held);
+                self.dirty.holds.insert(*id);
             }
             Entry::Extend { id, by } => {
-                let held = self.holds.get_mut(&id).expect("planned: the hold is open");
-                held.amount = held.amount.checked_add(by).expect("planned: the sum fits");
-                self.dirty.holds.insert(id);
+                let held = self.holds.get_mut(id).expect("planned: the hold is open");
+                held.amount = held.amount.checked_add(*by).expect("planned: the sum fits");
+                self.dirty.holds.insert(*id);
             }
             Entry::Settle {
                 id,
@@ -187,35 +186,77 @@ impl Books {
                 overrun,
                 facts,
             } => {
-                let held = self.remove(id);
-                let counters = Counters::settled(held.amount, amount, overrun, &facts);
+                let held = self.remove(*id);
+                let counters = Counters::settled(held.amount, *amount, *overrun, facts);
                 self.roll_up(budget, &facts.call, at, &counters);
             }
             Entry::Void { id, .. } => {
-                let held = self.remove(id);
+                let held = self.remove(*id);
                 self.roll_up(budget, &held.call, at, &Counters::voided(&held.call));
             }
             Entry::Doubt { id, charged } => {
-                let held = self.holds.get_mut(&id).expect("planned: the hold is open");
+                let charged = *charged;
+                let held = self.holds.get_mut(id).expect("planned: the hold is open");
                 held.doubt = Some(DoubtCharge { charged, at });
                 let call = held.call.clone();
-                self.dirty.holds.insert(id);
+                self.dirty.holds.insert(*id);
                 self.roll_up(budget, &call, at, &Counters::doubted(&call, charged));
             }
-            Entry::Correct { id, by, usage, .. } => self.book_correction(id, by, usage, ended),
+            Entry::Correct { id, by, usage, .. } => self.book_correction(*id, *by, *usage, ended),
         }
     }
 
     /// Returns what changed since the last time, to be written now.
-    pub(super) fn take_dirty(&mut self) -> Dirty {
+    pub(crate) fn take_dirty(&mut self) -> Dirty {
+        let newest = self.dirty.steps.keys().map(|(id, _)| *id).next_back();
+        self.newest = self.newest.max(newest);
         mem::take(&mut self.dirty)
     }
 
-    pub(super) fn balance(&self, budget: BudgetId) -> Option<&Balance> {
+    /// Returns what changed since the tables were written.
+    pub(crate) fn dirty(&self) -> &Dirty {
+        &self.dirty
+    }
+
+    /// Says whether a new hold's id must be looked up in the tables: ids are ordered by time, so
+    /// nearly all are newer than whatever is there.
+    pub(crate) fn may_be_taken(&self, id: HoldId) -> bool {
+        self.newest.is_some_and(|newest| id <= newest)
+    }
+
+    /// Returns the holds that are open and those in doubt, oldest first.
+    pub(crate) fn holds(&self) -> (Vec<OpenHold>, Vec<DoubtfulHold>) {
+        let (mut open, mut in_doubt) = (Vec::new(), Vec::new());
+        for (id, held) in &self.holds {
+            let hold = OpenHold {
+                id: *id,
+                budget: held.budget,
+                amount: held.amount,
+                call: held.call.clone(),
+                at: held.at,
+            };
+            match held.doubt {
+                None => open.push(hold),
+                Some(DoubtCharge { charged, at }) => {
+                    in_doubt.push(DoubtfulHold { hold, charged, at });
+                }
+            }
+        }
+        open.sort_by_key(|hold| (hold.at, hold.id));
+        in_doubt.sort_by_key(|doubtful| (doubtful.hold.at, doubtful.hold.id));
+        (open, in_doubt)
+    }
+
+    /// Returns how many budgets have a balance.
+    pub(crate) fn budgets(&self) -> usize {
+        self.balances.len()
+    }
+
+    pub(crate) fn balance(&self, budget: BudgetId) -> Option<&Balance> {
         self.balances.get(&budget)
     }
 
-    pub(super) fn hold(&self, id: HoldId) -> Option<&HeldCall> {
+    pub(crate) fn hold(&self, id: HoldId) -> Option<&HeldCall> {
         self.holds.get(&id)
     }
 
@@ -226,7 +267,7 @@ impl Books {
             None => Err(format!("hold {id} is not open")),
         };
         match entry {
-            Entry::Hold { id, .. } if self.holds.contains_key(id) => {
+            Entry::Hold { id, .. } if self.has_begun(*id) => {
                 Err(format!("hold {id} was taken before"))
             }
             Entry::Allocate { budget, .. }
@@ -243,6 +284,11 @@ impl Books {
                 (None, None) => Err(format!("there never was a hold {id}")),
             },
         }
+    }
+
+    /// Says whether the hold was taken, as far as memory goes.
+    fn has_begun(&self, id: HoldId) -> bool {
+        self.holds.contains_key(&id) || self.dirty.steps.contains_key(&(id, BEGIN))
     }
 
     fn plan_allocation(&self, budget: BudgetId, parent: Option<BudgetId>) -> Result<Plan, String> {
@@ -340,5 +386,14 @@ impl Books {
             .entry(key)
             .or_insert(Counters::ZERO)
             .add(counters);
+    }
+}
+
+/// Returns which step of its hold an entry is: a hold begins once and ends once.
+fn step(entry: &Entry, seq: u64) -> u64 {
+    match entry {
+        Entry::Hold { .. } => BEGIN,
+        Entry::Settle { .. } | Entry::Void { .. } | Entry::Doubt { .. } => END,
+        _ => seq,
     }
 }
