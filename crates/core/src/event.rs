@@ -3,6 +3,7 @@
 use crate::amount::{Amount, Resource};
 use crate::id::BudgetId;
 use crate::level::Level;
+use crate::window::Span;
 
 /// What the elapsed clock or a resource of a budget did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,5 +30,28 @@ pub enum Event {
     Finalize {
         /// The budget of the agent.
         budget: BudgetId,
+    },
+    /// A budget ended; what it did not use is its parent's.
+    Released {
+        /// The budget.
+        budget: BudgetId,
+    },
+    /// A sibling lent a part of its limit.
+    Lent {
+        /// Whose limit fell.
+        lender: BudgetId,
+        /// Whose limit rose.
+        borrower: BudgetId,
+        /// By how much.
+        amount: Amount,
+    },
+    /// A window of a budget began: what was spent before counts no more.
+    WindowBegan {
+        /// The budget.
+        budget: BudgetId,
+        /// The window.
+        span: Span,
+        /// What the last one left to it.
+        carried: Amount,
     },
 }

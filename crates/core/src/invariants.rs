@@ -27,8 +27,9 @@ struct Sums {
     spent: Amount,
     held: Amount,
     own_held: Amount,
-    load: Amount,
-    floor: Amount,
+    past_held: Amount,
+    kept: Amount,
+    kept_idle: Amount,
     open: u32,
 }
 
@@ -40,8 +41,15 @@ pub fn check(tree: &Tree) -> Result<(), Violation> {
         same(id, "spent adds up", node.spent, sum.spent)?;
         same(id, "held adds up", node.held, sum.held)?;
         same(id, "own holds add up", node.own_held, sum.own_held)?;
-        same(id, "load adds up", node.load, sum.load)?;
-        same(id, "floor adds up", node.floor, sum.floor)?;
+        same(
+            id,
+            "past holds add up",
+            node.window.past_held,
+            sum.past_held,
+        )?;
+        let (load, floor) = loads(id, node, sum)?;
+        same(id, "load adds up", node.load, load)?;
+        same(id, "floor adds up", node.floor, floor)?;
         if node.open != sum.open {
             let found = format!("{} open, {} holds", node.open, sum.open);
             return Err(Violation {
@@ -52,7 +60,37 @@ pub fn check(tree: &Tree) -> Result<(), Violation> {
         }
         conservation(id, node)?;
     }
+    loans(tree)
+}
+
+/// Loans move limits between siblings: their sum stays what the owners set.
+fn loans(tree: &Tree) -> Result<(), Violation> {
+    for resource in Resource::ALL {
+        let moved: i128 = (tree.nodes.iter())
+            .map(|node| i128::from(node.loaned.get(resource)))
+            .sum();
+        let owed = tree
+            .loans()
+            .iter()
+            .all(|loan| loan.amount.get(resource) >= 0);
+        if moved != 0 || !owed {
+            return Err(Violation {
+                invariant: "loans move limits",
+                budget: BudgetId(0),
+                found: format!("{resource}: {moved} more lent than borrowed"),
+            });
+        }
+    }
     Ok(())
+}
+
+/// What load and floor must be: what is spent and held in the present window, and what is kept
+/// for children beyond that.
+fn loads(budget: BudgetId, node: &Node, sum: &Sums) -> Result<(Amount, Amount), Violation> {
+    let spent = minus(budget, sum.spent, node.window.past_spent)?;
+    let held = minus(budget, sum.held, sum.past_held)?;
+    let load = plus(budget, plus(budget, spent, held)?, sum.kept)?;
+    Ok((load, plus(budget, spent, sum.kept_idle)?))
 }
 
 /// Conservation: committed plus what is kept for children never exceeds the limit, except by
@@ -94,10 +132,19 @@ fn conservation(budget: BudgetId, node: &Node) -> Result<(), Violation> {
 fn sum_up(tree: &Tree) -> Result<Vec<Sums>, Violation> {
     let mut sums = vec![Sums::default(); tree.nodes.len()];
     for hold in tree.holds() {
-        let own = &mut sums[hold.budget.0 as usize];
         let left = minus(hold.budget, hold.amount, hold.metered)?;
+        let own = &mut sums[hold.budget.0 as usize];
         own.own_held = plus(hold.budget, own.own_held, left)?;
         own.open += 1;
+        let mut next = Some(hold.budget);
+        while let Some(id) = next {
+            let node = &tree.nodes[id.0 as usize];
+            next = node.parent;
+            if node.window.is_past(hold.opened) {
+                let sum = &mut sums[id.0 as usize];
+                sum.past_held = plus(id, sum.past_held, left)?;
+            }
+        }
     }
     // Children come after their parents in the arena, so one pass backwards sums the tree.
     for index in (0..tree.nodes.len()).rev() {
@@ -105,17 +152,21 @@ fn sum_up(tree: &Tree) -> Result<Vec<Sums>, Violation> {
         let mut sum = sums[index];
         sum.spent = plus(id, sum.spent, node.own_spent)?;
         sum.held = plus(id, sum.held, sum.own_held)?;
-        let own = plus(id, node.own_spent, sum.own_held)?;
-        sum.load = plus(id, sum.load, own)?;
-        sum.floor = plus(id, sum.floor, node.own_spent)?;
         sums[index] = sum;
+        let (load, floor) = loads(id, node, &sum)?;
         let Some(parent) = node.parent else { continue };
         let above = &mut sums[parent.0 as usize];
         above.spent = plus(id, above.spent, sum.spent)?;
         above.held = plus(id, above.held, sum.held)?;
-        above.load = plus(id, above.load, sum.load.max(node.claim))?;
-        above.floor = plus(id, above.floor, sum.floor.max(node.claim))?;
         above.open += sum.open;
+        if !node.window.apart {
+            let spent = minus(id, sum.spent, node.window.past_spent)?;
+            let committed = plus(id, spent, minus(id, sum.held, sum.past_held)?)?;
+            let kept = minus(id, load.max(node.claim), committed)?;
+            above.kept = plus(id, above.kept, kept)?;
+            let kept_idle = minus(id, floor.max(node.claim), spent)?;
+            above.kept_idle = plus(id, above.kept_idle, kept_idle)?;
+        }
     }
     Ok(sums)
 }
@@ -147,7 +198,7 @@ fn plus(budget: BudgetId, left: Amount, right: Amount) -> Result<Amount, Violati
 
 fn minus(budget: BudgetId, left: Amount, right: Amount) -> Result<Amount, Violation> {
     let negative = Violation {
-        invariant: "metered is within the hold",
+        invariant: "a part is within its whole",
         budget,
         found: format!("{left:?} and {right:?}"),
     };

@@ -33,6 +33,10 @@ pub enum Refusal {
     PerCall(Shortfall),
     /// The time of the budget is over: do not retry.
     Deadline(BudgetId),
+    /// The owner of the budget stopped it for now: retry when it is thawed.
+    Frozen(BudgetId),
+    /// The budget was released: do not retry.
+    Released(BudgetId),
 }
 
 /// A request that the tree cannot carry out in its state; nothing was changed.
@@ -62,6 +66,18 @@ pub enum TreeError {
     TooDeep,
     /// The parent has [`MAX_CHILDREN`](crate::MAX_CHILDREN) children.
     TooManyChildren,
+    /// The budget, or one above it, was released: nothing about it can change any more.
+    Released(BudgetId),
+    /// Calls are running at the budget or below: it cannot be released before they end.
+    CallsRunning(u32),
+    /// An elapsed limit on a budget that counts anew: it would end in its first window for good.
+    ElapsedOnWindow,
+    /// Only siblings lend to each other.
+    NotSiblings,
+    /// The loan would make a circle of debts.
+    LoanCycle,
+    /// There is nothing that may be lent: no limit, no free surplus, or a level from Red on.
+    NothingToLend,
 }
 
 // === impl Refusal ===
@@ -69,7 +85,7 @@ pub enum TreeError {
 impl Refusal {
     /// Says whether the same request may be granted later without anybody raising a limit.
     pub const fn is_temporary(&self) -> bool {
-        matches!(self, Refusal::NotNow(_))
+        matches!(self, Refusal::NotNow(_) | Refusal::Frozen(_))
     }
 
     /// Returns the resource that is short, or `None` for elapsed time.
@@ -78,7 +94,7 @@ impl Refusal {
             Refusal::NotNow(short) | Refusal::Never(short) | Refusal::PerCall(short) => {
                 Some(short.resource)
             }
-            Refusal::Deadline(_) => None,
+            Refusal::Deadline(_) | Refusal::Frozen(_) | Refusal::Released(_) => None,
         }
     }
 
@@ -88,7 +104,9 @@ impl Refusal {
             Refusal::NotNow(short) | Refusal::Never(short) | Refusal::PerCall(short) => {
                 short.budget
             }
-            Refusal::Deadline(budget) => *budget,
+            Refusal::Deadline(budget) | Refusal::Frozen(budget) | Refusal::Released(budget) => {
+                *budget
+            }
         }
     }
 }
@@ -117,6 +135,8 @@ impl fmt::Display for Refusal {
             Refusal::Never(short) => write!(f, "the hold can never fit ({short})"),
             Refusal::PerCall(short) => write!(f, "the call is larger than one may be ({short})"),
             Refusal::Deadline(_) => f.write_str("the time of the budget is over"),
+            Refusal::Frozen(_) => f.write_str("the budget is frozen by its owner"),
+            Refusal::Released(_) => f.write_str("the budget was released"),
         }
     }
 }
@@ -144,6 +164,14 @@ impl fmt::Display for TreeError {
             TreeError::StaticWithoutLimit => f.write_str("a static share needs a limit"),
             TreeError::TooDeep => f.write_str("the tree would become too deep"),
             TreeError::TooManyChildren => f.write_str("the parent has too many children"),
+            TreeError::Released(_) => f.write_str("the budget was released"),
+            TreeError::CallsRunning(count) => write!(f, "{count} calls are still running"),
+            TreeError::ElapsedOnWindow => {
+                f.write_str("an elapsed limit cannot be combined with a window")
+            }
+            TreeError::NotSiblings => f.write_str("only siblings lend to each other"),
+            TreeError::LoanCycle => f.write_str("the loan would make a circle of debts"),
+            TreeError::NothingToLend => f.write_str("there is nothing that may be lent"),
         }
     }
 }

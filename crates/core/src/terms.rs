@@ -1,6 +1,8 @@
 //! What a budget is allowed: its limits, what its parent keeps for it, its wrap-up reserve.
 
 use crate::amount::{Amount, Resource, TimeUs};
+use crate::sharing::Sharing;
+use crate::window::Window;
 
 /// An upper limit for each resource; `None` is unlimited, 0 denies everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -16,7 +18,28 @@ pub enum Claim {
     Guarantee(Amount),
     /// Its whole limit, carved out of the parent.
     Limit,
+    /// What keeps it from starving, fixed when it is allocated: the smaller of 5% of the
+    /// parent's limit and half an equal part, as far as the parent can still keep it.
+    Automatic,
 }
+
+/// Whether a budget is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum State {
+    /// Calls are admitted as far as there is room.
+    #[default]
+    Open,
+    /// Its owner stopped it for now: nothing is admitted here and below; running calls end as
+    /// they would.
+    Frozen,
+    /// Its work is done: nothing is admitted here and below ever again, and what it did not use
+    /// is its parent's.
+    Released,
+}
+
+/// How much a budget counts beside its siblings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(pub u16);
 
 /// The share of every limit that only calls marked *finalize* may use, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -35,7 +58,23 @@ pub struct Terms {
     pub reserve: Permille,
     /// The most that a single call below this budget may hold.
     pub per_call: Limits,
+    /// Whether it is in use.
+    pub state: State,
+    /// How its children share what it has.
+    pub sharing: Sharing,
+    /// How much it counts beside its siblings.
+    pub weight: Weight,
+    /// What it will have spent when it is done, as its owner expects.
+    pub need: Limits,
+    /// The share of its surplus that siblings may borrow.
+    pub lendable: Lendable,
+    /// When what it spent counts anew.
+    pub window: Window,
 }
+
+/// The share of a budget's unheld surplus that siblings may borrow, in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lendable(pub Permille);
 
 // === impl Limits ===
 
@@ -77,6 +116,22 @@ impl Limits {
     /// Says whether every given limit is 0 or more.
     pub fn is_non_negative(&self) -> bool {
         self.0.iter().flatten().all(|limit| *limit >= 0)
+    }
+}
+
+// === impl Weight ===
+
+impl Default for Weight {
+    fn default() -> Self {
+        Weight(1)
+    }
+}
+
+// === impl Lendable ===
+
+impl Default for Lendable {
+    fn default() -> Self {
+        Lendable(Permille(500))
     }
 }
 

@@ -18,12 +18,17 @@ mod admit;
 mod ended;
 mod grow;
 mod levels;
+mod loan;
 mod node;
 mod settle;
+mod share;
 mod view;
+mod window;
 
 pub use grow::Restored;
+pub use loan::Loan;
 pub use settle::Receipt;
+pub use share::IDLE;
 pub use view::{BudgetView, Headroom, HoldView};
 
 pub(crate) use node::Node;
@@ -37,13 +42,22 @@ pub const MAX_DEPTH: usize = 8;
 pub const MAX_CHILDREN: usize = 1000;
 
 /// A tree of budgets and the holds open in it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Tree {
     pub(crate) nodes: Vec<Node>,
     pub(crate) holds: HashMap<HoldId, Hold, IdHash>,
     ended: Ended,
     /// Budgets with an elapsed limit of their own, whose levels move by the clock.
     timed: Vec<BudgetId>,
+    /// Budgets with windows, in order.
+    windowed: Vec<BudgetId>,
+    /// When the next window ends.
+    next_roll: Timestamp,
+    /// When the last window began: a hold never begins earlier, should the clock be set back.
+    latest_window: Timestamp,
+    /// Budgets whose children's shares or guarantees are divided, in order.
+    shared: Vec<BudgetId>,
+    loans: Vec<Loan>,
     thresholds: Thresholds,
 }
 
@@ -70,8 +84,16 @@ impl Tree {
     /// Makes an empty tree with the given level thresholds.
     pub fn new(thresholds: Thresholds) -> Tree {
         Tree {
+            nodes: Vec::new(),
+            holds: HashMap::default(),
+            ended: Ended::default(),
+            timed: Vec::new(),
+            windowed: Vec::new(),
+            next_roll: Timestamp(i64::MAX),
+            latest_window: Timestamp(i64::MIN),
+            shared: Vec::new(),
+            loans: Vec::new(),
             thresholds,
-            ..Tree::default()
         }
     }
 
@@ -106,6 +128,12 @@ impl Tree {
 
     fn node_mut(&mut self, id: BudgetId) -> &mut Node {
         &mut self.nodes[id.0 as usize]
+    }
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Tree::new(Thresholds::default())
     }
 }
 

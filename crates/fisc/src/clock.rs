@@ -29,6 +29,11 @@ pub struct ManualClock {
     now: Mutex<Timestamp>,
 }
 
+/// Returns a span in microseconds; what is longer than can be counted is as long as can be.
+pub fn span(span: Duration) -> TimeUs {
+    TimeUs(i64::try_from(span.as_micros()).unwrap_or(i64::MAX))
+}
+
 // === impl SystemClock ===
 
 impl Default for SystemClock {
@@ -46,11 +51,11 @@ impl Clock for SystemClock {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
-        Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        Timestamp(span(since).0)
     }
 
     fn ticks(&self) -> TimeUs {
-        TimeUs(i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX))
+        span(self.started.elapsed())
     }
 }
 

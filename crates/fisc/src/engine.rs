@@ -25,6 +25,8 @@ pub struct InDoubt {
     pub id: HoldId,
     /// The budget it was taken at.
     pub budget: BudgetId,
+    /// When it was taken.
+    pub opened: Timestamp,
     /// What is charged for it.
     pub charged: Amount,
     /// What its call was.
@@ -243,7 +245,8 @@ impl Engine {
         let by = actual
             .checked_sub(doubt.charged)
             .map_err(fisc_core::TreeError::from)?;
-        self.tree.correct(doubt.budget, by, &mut self.events)?;
+        let (opened, budget) = (doubt.opened, doubt.budget);
+        self.tree.correct(opened, budget, by, &mut self.events)?;
         let doubt = self.in_doubt.remove(&id).expect("it was found above");
         let reason = reason.to_owned();
         Ok((
@@ -261,7 +264,7 @@ impl Engine {
     }
 
     /// Charges a restored hold whose end nobody knows at what it holds, and lists it.
-    pub(crate) fn doubt(&mut self, hold: OpenHold, now: Timestamp) -> Result<(), Error> {
+    fn doubt(&mut self, hold: OpenHold, now: Timestamp) -> Result<(), Error> {
         let (id, charged) = (hold.id, hold.amount);
         self.tree.settle(id, charged, &mut self.events)?;
         self.append(now, Entry::Doubt { id, charged });
@@ -271,13 +274,18 @@ impl Engine {
 
     fn remember_doubt(&mut self, hold: OpenHold, charged: Amount) {
         let OpenHold {
-            id, budget, call, ..
+            id,
+            budget,
+            call,
+            at,
+            ..
         } = hold;
         self.in_doubt.insert(
             id,
             InDoubt {
                 id,
                 budget,
+                opened: at,
                 charged,
                 call,
             },

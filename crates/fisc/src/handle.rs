@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use fisc_core::{
     BudgetId, BudgetView, Event, Headroom, HoldId, Level, Resource, Terms, TimeUs, Timestamp,
@@ -16,6 +17,9 @@ use crate::error::Error;
 
 /// How many events are kept for whoever watches; older ones are dropped, the ledger has all.
 const EVENTS_MAX: usize = 4096;
+
+/// How long closing waits for running calls to end.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A tree of budgets over a ledger.
 #[derive(Clone)]
@@ -63,15 +67,18 @@ pub struct BudgetStatus {
     pub binding: (Level, String),
 }
 
-/// Where the calls of one budget stand, without the details of [`BudgetStatus`].
+/// Where the calls of one budget stand, as far as somebody may know who sees the tree from one of
+/// the budgets above it on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// How much an ordinary call could hold.
-    pub room: Headroom,
+    /// How much an ordinary call could hold by the budgets in sight.
+    pub free: fisc_core::Amount,
+    /// The earliest deadline of the budgets in sight.
+    pub deadline: Option<Timestamp>,
     /// The level that binds.
     pub level: Level,
-    /// The path of the budget that it comes from.
-    pub binding: String,
+    /// The path of the budget that it comes from; `None` when that is out of sight.
+    pub binding: Option<String>,
 }
 
 pub(crate) struct Shared {
@@ -200,17 +207,35 @@ impl Fisc {
             .map(|view| status(&engine.tree, &view))
     }
 
-    /// Returns where the calls of a budget stand, or `None` when there is none of that id.
-    pub fn standing(&self, id: BudgetId) -> Option<Standing> {
+    /// Returns where the calls of a budget stand, seen from the path `root` on: neither figures
+    /// nor names of what lies above it. `None` when there are no such budgets.
+    pub fn standing(&self, id: BudgetId, root: &str) -> Option<Standing> {
+        let engine = self.shared.engine();
+        let tree = &engine.tree;
+        let root = tree.find(root)?;
+        let mut deadline = None;
+        let mut next = Some(id);
+        while let Some(at) = next {
+            let view = tree.budget(at)?;
+            let own = view.terms.elapsed.map(|span| view.allocated.after(span));
+            deadline = deadline.into_iter().chain(own).min();
+            next = view.parent.filter(|_| at != root);
+        }
+        let (level, binding, _) = tree.binding_level(id);
+        Some(Standing {
+            free: tree.room_within(id, root),
+            deadline,
+            level,
+            binding: tree.is_within(binding, root).then(|| tree.path(binding)),
+        })
+    }
+
+    /// Returns how much the calls of a budget could hold, or `None` when there is none of that
+    /// id.
+    pub fn headroom(&self, id: BudgetId) -> Option<Headroom> {
         let engine = self.shared.engine();
         engine.tree.budget(id)?;
-        let (level, binding, _) = engine.tree.binding_level(id);
-        let binding = engine.tree.path(binding);
-        Some(Standing {
-            room: engine.headroom(id, false),
-            level,
-            binding,
-        })
+        Some(engine.headroom(id, false))
     }
 
     /// Returns the path of a budget.
@@ -310,14 +335,16 @@ impl Fisc {
         self.shared.engine().journal.as_ref().map(read)
     }
 
-    /// Writes out everything and closes the ledger. Nothing is admitted any more; what running
-    /// calls still settle is not written, so their holds are in doubt at the next opening.
+    /// Writes out everything and closes the ledger. Nothing is admitted any more; calls that run
+    /// have two seconds to end. What later ones settle is not written, so their holds are in
+    /// doubt at the next opening.
     pub async fn close(self) -> Result<(), Error> {
-        let journal = {
-            let mut engine = self.shared.engine();
-            engine.closed = true;
-            engine.journal.take()
-        };
+        self.shared.engine().closed = true;
+        // Whoever waits for room is refused now.
+        self.shared.made_room();
+        // Time is up or all have ended: either way it is closed.
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, self.shared.all_ended()).await;
+        let journal = self.shared.engine().journal.take();
         let Some(journal) = journal else {
             return Ok(());
         };
@@ -371,6 +398,19 @@ impl Budget {
 // === impl Shared ===
 
 impl Shared {
+    /// Waits until no hold is open.
+    async fn all_ended(&self) {
+        loop {
+            let ended = self.room.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if self.engine().tree.open_holds() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
         let mut engine = self
             .engine

@@ -23,6 +23,6 @@ pub use fisc_core::{
 pub use fisc_ledger::{CallLabel, Durability, Facts, Outcome};
 pub use handle::{Budget, BudgetStatus, Fisc, Standing};
 pub use hold::{Charge, Hold, Settled};
-pub use open::Options;
+pub use open::{COUNTING_KEY, Options};
 pub use terms_text::read as read_terms;
 pub use wait::{Patience, Plan};

@@ -11,8 +11,8 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::handle::Fisc;
 
-/// The ledger's setting of which tokens count, as kept in the ledger.
-const COUNTING_KEY: &str = "token_counting";
+/// The key under which a ledger keeps which tokens count in it.
+pub const COUNTING_KEY: &str = "token_counting";
 
 /// How a ledger is opened.
 #[derive(Clone)]

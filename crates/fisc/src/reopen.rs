@@ -1,12 +1,12 @@
-//! After a storage error: the ledger is opened anew and the tree rebuilt from it.
+//! After a storage error: the ledger is opened anew, and what it lacks is written again.
 //!
 //! A journal that failed to commit writes nothing any more, so that nothing can rest on what may
-//! not be there. What was acknowledged is in the file; what was applied after that is known only
-//! here. Calls that still run keep their holds, calls that ended are settled again with what
-//! they were charged, and holds that nobody knows are in doubt, as after a crash.
+//! not be there; nothing new is admitted meanwhile. What the tree knows is newer than the file:
+//! calls still run, and calls end. The stopped journal keeps what it was given, and the one that
+//! is opened after it writes what is not in the file. So the tree stays as it is, and the ledger
+//! becomes what the tree says.
 
-use fisc_core::{Receipt, Timestamp, Tree, Usage};
-use fisc_ledger::{Facts, Journal, OpenHold, Outcome, Recovered};
+use fisc_ledger::{Journal, Recovered};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -30,8 +30,7 @@ impl Fisc {
             Ok(opened) => opened?,
             Err(panicked) => return Err(Error::Ledger(panicked.to_string())),
         };
-        let now = self.now();
-        self.shared.engine().rebuild(journal, recovered, now)?;
+        self.shared.engine().go_on(journal, &recovered)?;
         self.shared.made_room();
         tracing::warn!("the ledger was opened anew after a storage error");
         Ok(true)
@@ -41,58 +40,12 @@ impl Fisc {
 // === impl Engine ===
 
 impl Engine {
-    /// Takes a ledger that was opened anew in place of one that stopped.
-    fn rebuild(
-        &mut self,
-        journal: Journal,
-        mut recovered: Recovered,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let open = std::mem::take(&mut recovered.open);
-        let mut anew = Engine::recover(self.tree.thresholds(), journal, recovered, now)?;
-        anew.allocate_missing(&self.tree, now)?;
-        for hold in open {
-            anew.take_over(&self.tree, hold, now)?;
-        }
-        anew.events.append(&mut self.events);
-        *self = anew;
-        Ok(())
-    }
-
-    /// Allocates budgets whose allocation was not written. Ids are given in order, so they come
-    /// out the same and handles stay right.
-    fn allocate_missing(&mut self, old: &Tree, now: Timestamp) -> Result<(), Error> {
-        for view in old.budgets().skip(self.tree.len()) {
-            self.allocate(now, view.parent, view.name, *view.terms)?;
-        }
-        Ok(())
-    }
-
-    /// Takes over a hold without an end in the file: it still runs, or it ended unwritten, or
-    /// nobody knows.
-    fn take_over(&mut self, old: &Tree, hold: OpenHold, now: Timestamp) -> Result<(), Error> {
-        self.tree
-            .restore_hold(hold.at, hold.id, hold.budget, hold.amount)?;
-        if old.open_hold(hold.id).is_some() {
-            return Ok(());
-        }
-        match old.receipt(hold.id) {
-            Some(Receipt { voided: true, .. }) => {
-                self.void(now, hold.id, "ended while the ledger could not write")?;
-            }
-            Some(Receipt { charged, .. }) => {
-                let facts = Facts {
-                    call: hold.call,
-                    usage: Usage::default(),
-                    // The amount is exact; the classes it is made of are not known any more.
-                    estimated: true,
-                    outcome: Outcome::Broken,
-                    duration: charged.time(),
-                    tags: Vec::new(),
-                };
-                self.settle(now, hold.id, charged, Box::new(facts))?;
-            }
-            None => self.doubt(hold, now)?,
+    /// Goes on with a journal that was opened after the one that stopped. Entries are appended
+    /// under the same lock, so none can come in between.
+    fn go_on(&mut self, journal: Journal, recovered: &Recovered) -> Result<(), Error> {
+        if let Some(stopped) = &mut self.journal {
+            journal.take_over(recovered, stopped)?;
+            *stopped = journal;
         }
         Ok(())
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use fisc_core::{Amount, BudgetId, Headroom, Refusal, Timestamp};
+use fisc_core::{Amount, BudgetId, Headroom, Refusal, Resource, Shortfall, Timestamp};
 use fisc_ledger::{CallLabel, Ticket};
 
+use crate::clock;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handle::{Budget, Shared};
@@ -25,10 +26,12 @@ pub enum Plan {
         /// Whether the call surely cannot cost more.
         bounded: bool,
     },
-    /// Not even the least the call needs fits now.
+    /// There is not enough room now, and may be when other calls end.
     Wait {
-        /// The least.
+        /// The least that the call can do with.
         least: Amount,
+        /// What it waits for: at least that, and more than there is room for.
+        wanted: Amount,
     },
     /// The least the call needs would not fit even if nothing were held.
     Never {
@@ -78,7 +81,11 @@ impl Budget {
         mut plan: impl FnMut(&Headroom) -> Plan,
     ) -> Result<Hold, Error> {
         let shared = &self.shared;
-        let give_up = shared.clock.ticks().0.saturating_add(micros(patience.0));
+        let give_up = shared
+            .clock
+            .ticks()
+            .0
+            .saturating_add(clock::span(patience.0).0);
         loop {
             let room = shared.room.notified();
             tokio::pin!(room);
@@ -123,8 +130,12 @@ impl Budget {
                     Err(refusal) => refusal,
                 }
             }
-            Plan::Wait { least } => explain(&engine, now, self.id, least, false),
-            Plan::Never { least } => explain(&engine, now, self.id, least, true),
+            Plan::Wait { least, wanted } => what_is_short(&engine, now, self.id, least, wanted),
+            Plan::Never { least } => match engine.tree.judge(now, self.id, least, false) {
+                Err(Refusal::NotNow(short)) => Refusal::Never(short),
+                Err(refusal) => refusal,
+                Ok(()) => Refusal::Never(nothing_short(self.id, least)),
+            },
         };
         if !refusal.is_temporary() {
             return Err(engine.refused(refusal));
@@ -144,31 +155,39 @@ fn choose(engine: &Engine, budget: BudgetId, plan: &mut impl FnMut(&Headroom) ->
     }
 }
 
-/// Says which budget and resource stand in the way of the least a call needs.
-fn explain(
+/// Says which budget and resource a call waits for: where its least does not fit, else where what
+/// it wants does not.
+fn what_is_short(
     engine: &Engine,
     now: Timestamp,
     budget: BudgetId,
     least: Amount,
-    never: bool,
+    wanted: Amount,
 ) -> Refusal {
-    match engine.tree.judge(now, budget, least, false) {
-        Err(Refusal::NotNow(short)) if never => Refusal::Never(short),
+    if let Err(refusal) = engine.tree.judge(now, budget, least, false) {
+        return refusal;
+    }
+    match engine.tree.judge(now, budget, wanted, false) {
+        // What it wants may never fit, but the least will.
+        Err(Refusal::NotNow(short) | Refusal::Never(short) | Refusal::PerCall(short)) => {
+            Refusal::NotNow(short)
+        }
         Err(refusal) => refusal,
-        // The plan asks for more room than its least: it waits for that.
-        Ok(()) => Refusal::NotNow(fisc_core::Shortfall {
-            budget,
-            resource: fisc_core::Resource::Tokens,
-            limit: 0,
-            spent: 0,
-            held: 0,
-            needed: least.tokens().0,
-        }),
+        Ok(()) => Refusal::NotNow(nothing_short(budget, wanted)),
     }
 }
 
-fn micros(span: Duration) -> i64 {
-    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+/// What a plan is told that finds no room where there is some: its own need, and nobody's limit.
+fn nothing_short(budget: BudgetId, needed: Amount) -> Shortfall {
+    let resource = Resource::Tokens;
+    Shortfall {
+        budget,
+        resource,
+        limit: i64::MAX,
+        spent: 0,
+        held: 0,
+        needed: needed.get(resource),
+    }
 }
 
 // === impl Shared ===

@@ -5,6 +5,7 @@ use crate::amount::{Amount, Resource, Timestamp};
 use crate::event::Event;
 use crate::id::{BudgetId, HoldId};
 use crate::refusal::{Refusal, Shortfall, TreeError};
+use crate::terms::State;
 use crate::tree::view::Headroom;
 
 /// Which part of a limit a call may use.
@@ -59,7 +60,15 @@ impl Tree {
             .get(budget.0 as usize)
             .ok_or(TreeError::UnknownBudget(budget))?;
         self.check_range(amount)?;
-        match self.decide(now, budget, amount, finalize) {
+        self.count_call(now, budget);
+        let mut decision = self.decide(now, budget, amount, finalize);
+        if let Err(Refusal::NotNow(_)) = decision {
+            self.set_waiting(budget, amount);
+            if self.divide_on_block(now, budget, events) {
+                decision = self.decide(now, budget, amount, finalize);
+            }
+        }
+        match decision {
             Err(refusal) => return Ok(Err(refusal)),
             Ok(Cap::Ordinary) => {}
             Ok(Cap::Whole) => {
@@ -67,16 +76,19 @@ impl Tree {
                 events.push(Event::Finalize { budget });
             }
         }
+        self.set_waiting(budget, Amount::ZERO);
+        // Should the clock be set back, the call is of the present window all the same.
+        let opened = now.max(self.latest_window);
         self.holds.insert(
             id,
             Hold {
                 budget,
                 amount,
                 metered: Amount::ZERO,
-                opened: now,
+                opened,
             },
         );
-        self.book(budget, Amount::ZERO, amount);
+        self.book(budget, opened, Amount::ZERO, amount);
         self.count_open(budget, 1);
         Ok(Ok(()))
     }
@@ -107,7 +119,7 @@ impl Tree {
             return Ok(Err(refusal));
         }
         self.holds.insert(id, Hold { amount, ..hold });
-        self.book(hold.budget, Amount::ZERO, by);
+        self.book(hold.budget, hold.opened, Amount::ZERO, by);
         Ok(Ok(()))
     }
 
@@ -117,13 +129,19 @@ impl Tree {
     pub fn headroom(&self, budget: BudgetId, finalize: bool) -> Headroom {
         let cap = if finalize { Cap::Whole } else { Cap::Ordinary };
         Headroom {
-            now: self.room(budget, cap, Sum::Load),
-            idle: self.room(budget, cap, Sum::Floor),
+            now: self.room(budget, None, cap, Sum::Load),
+            idle: self.room(budget, None, cap, Sum::Floor),
             per_call: self.node(budget).per_call.or(i64::MAX),
             deadline: self.node(budget).deadline,
             may_finalize: finalize || self.may_finalize(budget),
             open: self.node(budget).open,
         }
+    }
+
+    /// Returns how much an ordinary hold at `budget` could be now, as far as the budgets up to
+    /// `top` decide; what lies above it is not looked at.
+    pub fn room_within(&self, budget: BudgetId, top: BudgetId) -> Amount {
+        self.room(budget, Some(top), Cap::Ordinary, Sum::Load)
     }
 
     /// Says whether the budget's one automatic wrap-up call is still to come.
@@ -152,6 +170,11 @@ impl Tree {
         finalize: bool,
     ) -> Result<Cap, Refusal> {
         let node = self.node(budget);
+        match node.shut {
+            Some((shut, State::Frozen)) => return Err(Refusal::Frozen(shut)),
+            Some((shut, _)) => return Err(Refusal::Released(shut)),
+            None => {}
+        }
         if node.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Refusal::Deadline(budget));
         }
@@ -244,7 +267,7 @@ impl Tree {
         let mut next = Some(leaf);
         while let Some(id) = next {
             let node = self.node(id);
-            let (sums, limits) = (pick(node, sum).raw(), limits(node, cap).raw());
+            let (sums, limits) = (pick(node, sum).raw(), limits(node, cap, sum).raw());
             let (claims, whole) = (node.claim.raw(), node.cap.raw());
             for resource in Resource::ALL {
                 let i = resource.index();
@@ -259,34 +282,39 @@ impl Tree {
                 if used.saturating_add(asked[i]) > whole[i] {
                     return Some(shortfall_at(node, id, resource, whole[i], amount));
                 }
-                moving[i] = after.max(claims[i]) - sums[i].max(claims[i]);
+                moving[i] = if node.window.apart {
+                    asked[i]
+                } else {
+                    after.max(claims[i]) - sums[i].max(claims[i])
+                };
             }
             next = node.parent;
         }
         None
     }
 
-    /// The largest hold that fits on the whole path.
-    fn room(&self, leaf: BudgetId, cap: Cap, sum: Sum) -> Amount {
+    /// The largest hold that fits on the path up to `top`, or on the whole path.
+    fn room(&self, leaf: BudgetId, top: Option<BudgetId>, cap: Cap, sum: Sum) -> Amount {
         let mut room = [i64::MAX; Resource::COUNT];
         let mut covered = [0i64; Resource::COUNT];
         let mut next = Some(leaf);
         while let Some(id) = next {
             let node = self.node(id);
-            let (sums, limits) = (pick(node, sum).raw(), limits(node, cap).raw());
+            let (sums, limits) = (pick(node, sum).raw(), limits(node, cap, sum).raw());
             let claims = node.claim.raw();
             for resource in Resource::ALL {
                 let i = resource.index();
                 let free = limits[i].saturating_sub(sums[i]).max(0);
-                if let Some(limit) = node.terms.limits.get(resource) {
-                    let uncommitted = limit.saturating_sub(committed(node, sum, resource)).max(0);
+                if limits[i] != i64::MAX {
+                    let whole = node.cap.get(resource);
+                    let uncommitted = whole.saturating_sub(committed(node, sum, resource)).max(0);
                     room[i] = room[i]
                         .min(covered[i].saturating_add(free))
                         .min(uncommitted);
                 }
                 covered[i] = covered[i].saturating_add((claims[i] - sums[i]).max(0));
             }
-            next = node.parent;
+            next = node.parent.filter(|_| top != Some(id));
         }
         Amount::from_raw(room)
     }
@@ -308,21 +336,22 @@ fn pick(node: &Node, sum: Sum) -> Amount {
     }
 }
 
-/// What calls below a budget commit of it, whatever is kept for whom.
+/// What calls below a budget commit of it in its window, whatever is kept for whom.
 fn committed(node: &Node, sum: Sum, resource: Resource) -> i64 {
     match sum {
         Sum::Load => node
-            .spent
-            .get(resource)
-            .saturating_add(node.held.get(resource)),
-        Sum::Floor => node.spent.get(resource),
+            .spent_now(resource)
+            .saturating_add(node.held_now(resource)),
+        Sum::Floor => node.spent_now(resource),
     }
 }
 
-fn limits(node: &Node, cap: Cap) -> Amount {
-    match cap {
-        Cap::Ordinary => node.ordinary,
-        Cap::Whole => node.cap,
+/// A share moves with what the siblings do, so it says nothing about what could ever fit.
+fn limits(node: &Node, cap: Cap, sum: Sum) -> Amount {
+    match (cap, sum) {
+        (Cap::Ordinary, Sum::Load) => node.ordinary,
+        (Cap::Ordinary, Sum::Floor) => node.unreserved,
+        (Cap::Whole, _) => node.cap,
     }
 }
 
@@ -337,8 +366,8 @@ fn shortfall_at(
         budget,
         resource,
         limit,
-        spent: node.spent.get(resource),
-        held: node.held.get(resource),
+        spent: node.spent_now(resource),
+        held: node.held_now(resource),
         needed: amount.get(resource),
     }
 }

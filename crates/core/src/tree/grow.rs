@@ -1,13 +1,16 @@
 //! Allocation: new budgets, changed terms, and rebuilding a tree from its journal.
 
+use super::node::{Inherited, same_window};
 use super::{Hold, Node, Tree, admit};
-use crate::amount::{Amount, Resource, Timestamp};
+use crate::amount::{Amount, Resource, TimeUs, Timestamp};
 use crate::event::Event;
 use crate::id::{BudgetId, HoldId, check_name};
 use crate::level::Level;
 use crate::refusal::TreeError;
-use crate::terms::{Claim, Terms};
+use crate::sharing::Sharing;
+use crate::terms::{Claim, State, Terms};
 use crate::tree::{MAX_CHILDREN, MAX_DEPTH};
+use crate::window::Window;
 
 /// A budget as a journal remembers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,21 +50,27 @@ impl Tree {
         check_terms(&terms)?;
         self.check_place(parent, name)?;
         let id = BudgetId(u32::try_from(self.nodes.len()).map_err(|_| TreeError::OutOfRange)?);
-        let node = self.new_node(name, parent, terms, now);
+        let terms = self.settled_terms(parent, terms);
+        let node = self.new_node(id, name, parent, terms, now);
         if let Some(parent) = parent {
+            if let Some((shut, State::Released)) = self.node(parent).shut {
+                return Err(TreeError::Released(shut));
+            }
             admit::fits(self, parent, node.claim)?;
         }
-        let claim = node.claim;
         self.insert(id, node, parent);
-        if let Some(parent) = parent {
-            self.shift(parent, Amount::ZERO, Amount::ZERO, claim, claim);
+        self.refresh_caps(id, events);
+        if let Some(parent) = parent
+            && self.node(parent).terms.sharing != Sharing::Pool
+        {
+            self.rebalance(now, parent, events)?;
         }
-        self.refresh_levels(id, events);
         Ok(id)
     }
 
     /// Changes what a budget is allowed. Limits may be lowered below what is spent: nothing
-    /// fits then, and the deficit is recorded; open holds are honoured.
+    /// fits then, and the deficit is recorded; open holds are honoured. What a raised limit
+    /// gains repays the budget's debts first.
     pub fn set_terms(
         &mut self,
         id: BudgetId,
@@ -73,22 +82,33 @@ impl Tree {
             .nodes
             .get(id.0 as usize)
             .ok_or(TreeError::UnknownBudget(id))?;
-        let mut changed = node.clone();
-        changed.set_terms(terms, self.inherited(node.parent));
-        if let Some(parent) = node.parent {
+        if node.terms.state == State::Released {
+            return Err(TreeError::Released(id));
+        }
+        let terms = match (terms.claim, node.terms.claim) {
+            // It was fixed when the budget was allocated.
+            (Claim::Automatic, claim @ Claim::Guarantee(_)) => Terms { claim, ..terms },
+            (Claim::Automatic, _) => self.settled_terms(node.parent, terms),
+            _ => terms,
+        };
+        let (parent, raised) = (node.parent, raise(&node.terms, &terms));
+        if let Some(parent) = parent {
+            let mut changed = node.clone();
+            changed.set_terms(id, terms, &self.inherited(Some(parent)));
             let growth = contribution(&changed).checked_sub(contribution(node))?;
             admit::fits(self, parent, growth.max(Amount::ZERO))?;
-            let floor_before = node.floor.max(node.claim);
-            let floor_growth = changed.floor.max(changed.claim).checked_sub(floor_before)?;
-            self.shift(parent, Amount::ZERO, Amount::ZERO, growth, floor_growth);
         }
-        changed.deficit = over(&changed);
-        *self.node_mut(id) = changed;
+        self.put_terms(id, terms);
+        self.repay(id, raised);
         if terms.elapsed.is_some() && !self.timed.contains(&id) {
             self.timed.push(id);
         }
-        self.inherit_below(id);
-        self.refresh_levels(id, events);
+        self.note_window(id);
+        self.note_sharing(id);
+        if let Some(parent) = parent {
+            self.note_sharing(parent);
+        }
+        self.refresh_caps(id, events);
         Ok(())
     }
 
@@ -98,19 +118,15 @@ impl Tree {
             return Err(TreeError::UnknownBudget(row.id));
         }
         self.check_place(row.parent, row.name)?;
-        let mut node = self.new_node(row.name, row.parent, row.terms, row.allocated);
+        let mut node = self.new_node(row.id, row.name, row.parent, row.terms, row.allocated);
         node.overrun = row.overrun;
-        let claim = node.claim;
+        self.check_range(node.claim)?;
         self.insert(row.id, node, row.parent);
-        if let Some(parent) = row.parent {
-            self.check_range(claim)?;
-            self.shift(parent, Amount::ZERO, Amount::ZERO, claim, claim);
-        }
         self.check_range(row.own_spent)?;
-        self.book(row.id, row.own_spent, Amount::ZERO);
+        self.book(row.id, row.allocated, row.own_spent, Amount::ZERO);
         self.node_mut(row.id).spent_before_red = row.own_spent != Amount::ZERO;
         self.excuse(row.id);
-        self.refresh_levels(row.id, &mut Vec::new());
+        self.refresh_caps(row.id, &mut Vec::new());
         Ok(())
     }
 
@@ -138,7 +154,7 @@ impl Tree {
                 opened,
             },
         );
-        self.book(budget, Amount::ZERO, amount);
+        self.book(budget, opened, Amount::ZERO, amount);
         self.count_open(budget, 1);
         self.excuse(budget);
         Ok(())
@@ -175,39 +191,117 @@ impl Tree {
         Ok(())
     }
 
-    fn new_node(&self, name: &str, parent: Option<BudgetId>, terms: Terms, at: Timestamp) -> Node {
+    /// Fixes what terms leave to the tree: an automatic guarantee, and the window of a budget
+    /// whose parent divides what it has for a window.
+    fn settled_terms(&self, parent: Option<BudgetId>, mut terms: Terms) -> Terms {
+        let Some(parent) = parent else {
+            if terms.claim == Claim::Automatic {
+                terms.claim = Claim::Nothing;
+            }
+            return terms;
+        };
+        let above = &self.node(parent).terms;
+        if terms.claim == Claim::Automatic {
+            let guarantee = self.automatic_guarantee(parent);
+            terms.claim = Claim::Guarantee(guarantee.min(terms.limits.or(i64::MAX)));
+        }
+        if terms.window.is_none() && terms.elapsed.is_none() && above.sharing != Sharing::Pool {
+            terms.window = above.window;
+        }
+        terms
+    }
+
+    fn new_node(
+        &self,
+        id: BudgetId,
+        name: &str,
+        parent: Option<BudgetId>,
+        terms: Terms,
+        at: Timestamp,
+    ) -> Node {
+        let above = self.inherited(parent);
         let mut node = Node::new(name, parent.map(|id| (id, self.node(id))), at);
-        node.set_terms(terms, self.inherited(parent));
+        let apart = (above.window).is_some_and(|window| !same_window(window, terms.window));
+        node.window.change(Window::None, terms.window, apart);
+        node.set_terms(id, terms, &above);
         node
     }
 
+    /// Puts a new budget into the arena, and what is kept for it on its parents' loads.
     fn insert(&mut self, id: BudgetId, node: Node, parent: Option<BudgetId>) {
-        if let Some(parent) = parent {
-            self.node_mut(parent).children.insert(node.name.clone(), id);
-        }
         if node.terms.elapsed.is_some() {
             self.timed.push(id);
         }
+        let name = node.name.clone();
         self.nodes.push(node);
-    }
-
-    /// Deadline and per-call limits that a child takes from its parent.
-    fn inherited(
-        &self,
-        parent: Option<BudgetId>,
-    ) -> Option<(Option<Timestamp>, crate::terms::Limits)> {
-        parent.map(|id| (self.node(id).deadline, self.node(id).per_call))
-    }
-
-    /// Passes changed deadlines and per-call limits down.
-    fn inherit_below(&mut self, id: BudgetId) {
-        let mut queue: Vec<BudgetId> = self.node(id).children.values().copied().collect();
-        while let Some(child) = queue.pop() {
-            let inherited = self.inherited(self.node(child).parent);
-            let terms = self.node(child).terms;
-            self.node_mut(child).set_terms(terms, inherited);
-            queue.extend(self.node(child).children.values().copied());
+        self.pass_up(id, (Amount::ZERO, Amount::ZERO));
+        self.note_window(id);
+        self.note_sharing(id);
+        if let Some(parent) = parent {
+            self.node_mut(parent).children.insert(name, id);
+            self.note_sharing(parent);
         }
+    }
+
+    /// What a child takes from its parent.
+    pub(super) fn inherited(&self, parent: Option<BudgetId>) -> Inherited {
+        parent.map_or_else(Inherited::default, |id| {
+            let node = self.node(id);
+            Inherited {
+                deadline: node.deadline,
+                per_call: node.per_call,
+                shut: node.shut,
+                window: Some(node.terms.window),
+            }
+        })
+    }
+
+    /// Puts terms in force, with all that follows here, above and below; nothing is checked.
+    pub(super) fn put_terms(&mut self, id: BudgetId, terms: Terms) {
+        let mut moved = self.put_own_terms(id, terms);
+        let mut below: Vec<BudgetId> = self.node(id).children.values().copied().collect();
+        let mut next = 0;
+        while let Some(child) = below.get(next).copied() {
+            next += 1;
+            moved |= self.put_own_terms(child, self.node(child).terms);
+            below.extend(self.node(child).children.values().copied());
+        }
+        if moved {
+            self.recompute_loads();
+        }
+        for child in below {
+            let node = self.node_mut(child);
+            node.deficit = node.deficit.max(unexplained(node));
+        }
+        let mut next = self.node(id).parent;
+        while let Some(above) = next {
+            let node = self.node_mut(above);
+            node.deficit = node.deficit.max(unexplained(node));
+            next = node.parent;
+        }
+        let node = self.node_mut(id);
+        node.deficit = over(node);
+    }
+
+    /// Puts the terms of one budget in force; says whether what counts in its windows changed,
+    /// so that the loads must be summed up anew.
+    fn put_own_terms(&mut self, id: BudgetId, terms: Terms) -> bool {
+        let above = self.inherited(self.node(id).parent);
+        let apart = (above.window).is_some_and(|window| !same_window(window, terms.window));
+        let before = (contribution(self.node(id)), self.floor_contribution(id));
+        let node = self.node_mut(id);
+        let moved = node.window.change(node.terms.window, terms.window, apart);
+        node.set_terms(id, terms, &above);
+        if !moved {
+            self.pass_up(id, before);
+        }
+        moved
+    }
+
+    /// What a budget adds to its parent's floor.
+    pub(super) fn floor_contribution(&self, id: BudgetId) -> Amount {
+        let node = self.node(id);
+        node.floor.max(node.claim)
     }
 
     /// Records on the whole path what the journal had already booked beyond limits and does not
@@ -216,26 +310,14 @@ impl Tree {
         let mut next = Some(leaf);
         while let Some(id) = next {
             let node = self.node_mut(id);
-            let unexplained = std::array::from_fn(|i| {
-                let (over, overrun) = (over(node).raw()[i], node.overrun.raw()[i]);
-                over.saturating_sub(overrun).max(0)
-            });
-            node.deficit = Amount::from_raw(unexplained);
+            node.deficit = unexplained(node);
             next = node.parent;
         }
-    }
-
-    fn refresh_levels(&mut self, id: BudgetId, events: &mut Vec<Event>) {
-        let thresholds = self.thresholds;
-        for resource in Resource::ALL {
-            self.node_mut(id).set_level_span(resource, thresholds);
-        }
-        self.refresh_path_levels(id, events);
     }
 }
 
 /// What a budget adds to its parent's load.
-fn contribution(node: &Node) -> Amount {
+pub(super) fn contribution(node: &Node) -> Amount {
     node.load.max(node.claim)
 }
 
@@ -248,10 +330,37 @@ pub(super) fn over(node: &Node) -> Amount {
     Amount::from_raw(raw)
 }
 
+/// By how much a node's load exceeds its limit beyond what is on record as overrun.
+pub(super) fn unexplained(node: &Node) -> Amount {
+    let raw = std::array::from_fn(|i| {
+        let (over, overrun) = (over(node).raw()[i], node.overrun.raw()[i]);
+        over.saturating_sub(overrun).max(0)
+    });
+    Amount::from_raw(raw)
+}
+
+/// By how much new terms raise the limits.
+fn raise(old: &Terms, new: &Terms) -> Amount {
+    let raw =
+        Resource::ALL.map(
+            |resource| match (old.limits.get(resource), new.limits.get(resource)) {
+                (Some(old), Some(new)) => (new - old).max(0),
+                _ => 0,
+            },
+        );
+    Amount::from_raw(raw)
+}
+
 fn check_terms(terms: &Terms) -> Result<(), TreeError> {
-    let spans = terms.elapsed.is_none_or(|span| span.0 >= 0);
+    let spans = terms.need.is_non_negative() && terms.elapsed.is_none_or(|span| span.0 >= 0);
     let positive = terms.limits.is_non_negative() && terms.per_call.is_non_negative() && spans;
     if !positive || terms.reserve > crate::terms::Permille::ONE {
+        return Err(TreeError::Negative);
+    }
+    if terms.elapsed.is_some() && !terms.window.is_none() {
+        return Err(TreeError::ElapsedOnWindow);
+    }
+    if matches!(terms.window, Window::Rolling(TimeUs(span)) if span <= 0) {
         return Err(TreeError::Negative);
     }
     match terms.claim {

@@ -1,7 +1,7 @@
 //! Levels: how far each budget is used up, and which budget binds a call.
 
 use super::Tree;
-use crate::amount::{Amount, Resource, TimeUs, Timestamp};
+use crate::amount::{Resource, TimeUs, Timestamp};
 use crate::event::Event;
 use crate::id::BudgetId;
 use crate::level::Level;
@@ -65,13 +65,25 @@ impl Tree {
         worst
     }
 
+    /// Sets anew what calls may use of a budget, and moves its levels to where they then stand.
+    pub(super) fn refresh_caps(&mut self, id: BudgetId, events: &mut Vec<Event>) {
+        let thresholds = self.thresholds;
+        let node = self.node_mut(id);
+        node.refresh_cap();
+        for resource in Resource::ALL {
+            node.set_level_span(resource, thresholds);
+        }
+        self.refresh_path_levels(id, events);
+    }
+
     /// Moves the levels of a path to where its spent amounts stand.
     pub(super) fn refresh_path_levels(&mut self, leaf: BudgetId, events: &mut Vec<Event>) {
         let mut next = Some(leaf);
         while let Some(id) = next {
             let node = self.node(id);
             next = node.parent;
-            if !leaves_a_span(node.spent, &node.level_span) {
+            let spent = Resource::ALL.map(|resource| node.spent_now(resource));
+            if !leaves_a_span(spent, &node.level_span) {
                 continue;
             }
             for resource in Resource::ALL {
@@ -84,8 +96,8 @@ impl Tree {
         let thresholds = self.thresholds;
         let node = self.node_mut(id);
         let index = resource.index();
-        let limit = node.terms.limits.get(resource);
-        let spent = node.spent.get(resource);
+        let limit = node.measure(resource);
+        let spent = node.spent_now(resource);
         let step = |level: Level| match limit {
             Some(limit) => thresholds.step(level, spent, limit),
             None => level.down(),
@@ -104,10 +116,9 @@ impl Tree {
 }
 
 /// Says whether a spent amount has left the span in which its level stays.
-fn leaves_a_span(spent: Amount, spans: &[(i64, i64); Resource::COUNT]) -> bool {
-    let raw = spent.raw();
+fn leaves_a_span(spent: [i64; Resource::COUNT], spans: &[(i64, i64); Resource::COUNT]) -> bool {
     spans
         .iter()
-        .zip(raw)
+        .zip(spent)
         .any(|((down, up), spent)| spent < *down || spent >= *up)
 }

@@ -5,7 +5,12 @@ use std::collections::HashMap;
 use crate::amount::{Amount, Resource, Timestamp};
 use crate::id::BudgetId;
 use crate::level::{Level, Thresholds};
-use crate::terms::{Claim, Limits, Terms};
+use crate::terms::{Claim, Limits, State, Terms};
+use crate::tree::window::Windowed;
+use crate::window::Window;
+
+/// The credits with which everybody enters an auction.
+const CREDITS: i64 = 10_000;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -16,13 +21,39 @@ pub(crate) struct Node {
     pub(crate) terms: Terms,
     pub(crate) allocated: Timestamp,
 
+    // What its parent's sharing decided.
+    /// What ordinary calls may commit of what is shared; nothing where it is not divided.
+    pub(crate) share: Limits,
+    /// What it will have spent when it is done, as last predicted.
+    pub(crate) need: Limits,
+    /// Borrowed from siblings, less what is lent to them.
+    pub(crate) loaned: Amount,
+    /// Whether its guarantee went back to the parent because it made no call for a while.
+    pub(crate) reclaimed: bool,
+    /// What its last call that found no room would hold; nothing once one is granted.
+    pub(crate) waiting: Amount,
+    /// When it was last asked for a hold; `None` before the first time.
+    pub(crate) called: Option<Timestamp>,
+    /// When its children's shares were last divided.
+    pub(crate) divided: Option<Timestamp>,
+    /// When its surplus was last sold to its children.
+    pub(crate) sold: Option<Timestamp>,
+    /// What it may pay in its parent's auctions.
+    pub(crate) credits: i64,
+    /// What its children paid and what did not divide evenly among them.
+    pub(crate) undivided: i64,
+
     // Derived of the terms, here and above.
-    /// Limits, with `i64::MAX` where there is none.
+    /// Limits with what is borrowed and carried over, `i64::MAX` where there is none.
     pub(crate) cap: Amount,
-    /// What ordinary calls may use of `cap`.
+    /// What ordinary calls may use of `cap`, the share aside.
+    pub(crate) unreserved: Amount,
+    /// What ordinary calls may use of `cap` now: `unreserved`, or the share if that is less.
     pub(crate) ordinary: Amount,
     /// What the parent keeps for this budget.
     pub(crate) claim: Amount,
+    /// The outermost budget on the path that is not open.
+    pub(crate) shut: Option<(BudgetId, State)>,
     /// The earliest deadline on the path.
     pub(crate) deadline: Option<Timestamp>,
     /// The tightest per-call limits on the path.
@@ -37,7 +68,9 @@ pub(crate) struct Node {
     pub(crate) spent: Amount,
     /// Held here and below.
     pub(crate) held: Amount,
-    /// Own committed plus, for each child, the larger of its claim and its load.
+    /// Which part of all that belongs to the present window.
+    pub(crate) window: Windowed,
+    /// Own committed of this window plus, for each child, the larger of its claim and its load.
     pub(crate) load: Amount,
     /// The load if every open hold were voided.
     pub(crate) floor: Amount,
@@ -58,6 +91,16 @@ pub(crate) struct Node {
     pub(crate) finalized: bool,
 }
 
+/// What a budget takes from those above it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Inherited {
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) per_call: Limits,
+    pub(crate) shut: Option<(BudgetId, State)>,
+    /// The parent's window; `None` for the root.
+    pub(crate) window: Option<Window>,
+}
+
 impl Node {
     pub(crate) fn new(name: &str, parent: Option<(BudgetId, &Node)>, at: Timestamp) -> Node {
         Node {
@@ -67,6 +110,19 @@ impl Node {
             children: HashMap::new(),
             terms: Terms::default(),
             allocated: at,
+            share: Limits::NONE,
+            need: Limits::NONE,
+            loaned: Amount::ZERO,
+            reclaimed: false,
+            waiting: Amount::ZERO,
+            called: None,
+            divided: None,
+            sold: None,
+            credits: CREDITS,
+            undivided: 0,
+            unreserved: Limits::NONE.or(i64::MAX),
+            shut: None,
+            window: Windowed::default(),
             cap: Limits::NONE.or(i64::MAX),
             ordinary: Limits::NONE.or(i64::MAX),
             claim: Amount::ZERO,
@@ -90,33 +146,78 @@ impl Node {
     }
 
     /// Sets the terms and everything that follows of them for this node alone.
-    pub(crate) fn set_terms(&mut self, terms: Terms, parent: Option<(Option<Timestamp>, Limits)>) {
+    pub(crate) fn set_terms(&mut self, id: BudgetId, terms: Terms, above: &Inherited) {
         self.terms = terms;
-        self.cap = terms.limits.or(i64::MAX);
-        self.ordinary = self.cap;
-        for resource in Resource::ALL {
-            if let Some(limit) = terms.limits.get(resource) {
-                self.ordinary.set(resource, limit - terms.reserve.of(limit));
-            }
-        }
-        self.claim = match terms.claim {
-            Claim::Nothing => Amount::ZERO,
-            Claim::Guarantee(amount) => amount,
-            Claim::Limit => terms.limits.or(0),
+        self.refresh_cap();
+        let own = (terms.state != State::Open).then_some((id, terms.state));
+        self.shut = match (above.shut, own) {
+            // What is released for good says more than what is frozen for now.
+            (Some((_, State::Frozen)), Some((_, State::Released))) => own,
+            (above, own) => above.or(own),
         };
-        let (parent_deadline, parent_per_call) = parent.unwrap_or((None, Limits::NONE));
+        let released = matches!(self.shut, Some((_, State::Released)));
+        self.claim = match terms.claim {
+            // Where the parent counts in other windows, nothing can be kept: it is a cap.
+            _ if above
+                .window
+                .is_some_and(|window| !same_window(window, terms.window)) =>
+            {
+                Amount::ZERO
+            }
+            _ if self.reclaimed || released => Amount::ZERO,
+            Claim::Nothing | Claim::Automatic => Amount::ZERO,
+            Claim::Guarantee(amount) => amount.min(self.cap),
+            Claim::Limit => limited(terms.limits, self.cap),
+        };
         let own_deadline = terms.elapsed.map(|span| self.allocated.after(span));
-        self.deadline = match (own_deadline, parent_deadline) {
+        self.deadline = match (own_deadline, above.deadline) {
             (Some(own), Some(above)) => Some(own.min(above)),
             (own, above) => own.or(above),
         };
-        self.per_call = terms.per_call.tightest(&parent_per_call);
+        self.per_call = terms.per_call.tightest(&above.per_call);
+    }
+
+    /// Sets what calls may use, of the limits, of what is borrowed and carried over, and of the
+    /// share.
+    pub(crate) fn refresh_cap(&mut self) {
+        let more = self.loaned.saturating_add(self.window.carried);
+        for resource in Resource::ALL {
+            let (cap, unreserved) = match self.terms.limits.get(resource) {
+                None => (i64::MAX, i64::MAX),
+                Some(limit) => {
+                    let cap = limit.saturating_add(more.get(resource)).max(0);
+                    (cap, cap - self.terms.reserve.of(cap))
+                }
+            };
+            let share = self.share.get(resource).unwrap_or(i64::MAX);
+            self.cap.set(resource, cap);
+            self.unreserved.set(resource, unreserved);
+            self.ordinary.set(resource, unreserved.min(share));
+        }
+    }
+
+    /// What is spent here and below in the present window.
+    pub(crate) fn spent_now(&self, resource: Resource) -> i64 {
+        self.spent.get(resource) - self.window.past_spent.get(resource)
+    }
+
+    /// What is held here and below by calls of the present window.
+    pub(crate) fn held_now(&self, resource: Resource) -> i64 {
+        self.held.get(resource) - self.window.past_held.get(resource)
+    }
+
+    /// What levels are measured against; `None` where nothing is limited.
+    pub(crate) fn measure(&self, resource: Resource) -> Option<i64> {
+        match (self.terms.limits.get(resource), self.share.get(resource)) {
+            (None, share) => share,
+            (Some(_), share) => Some(self.cap.get(resource).min(share.unwrap_or(i64::MAX))),
+        }
     }
 
     /// Recomputes between which spent amounts the level of a resource stays as it is.
     pub(crate) fn set_level_span(&mut self, resource: Resource, thresholds: Thresholds) {
         let level = self.levels[resource.index()];
-        let span = match self.terms.limits.get(resource) {
+        let span = match self.measure(resource) {
             None if level == Level::Green => (i64::MIN, i64::MAX),
             // The limit was just removed: whatever is spent, the level has to fall.
             None => (i64::MAX, i64::MAX),
@@ -132,4 +233,29 @@ impl Node {
         };
         self.level_span[resource.index()] = span;
     }
+}
+
+/// Says whether two budgets count anew at the same instants.
+pub(crate) fn same_window(one: Window, other: Window) -> bool {
+    match (one, other) {
+        (Window::None, Window::None) => true,
+        (
+            Window::Calendar { period, zone, .. },
+            Window::Calendar {
+                period: other_period,
+                zone: other_zone,
+                ..
+            },
+        ) => period == other_period && zone == other_zone,
+        _ => false,
+    }
+}
+
+/// The cap where there is a limit, nothing where there is none.
+fn limited(limits: Limits, cap: Amount) -> Amount {
+    let raw = Resource::ALL.map(|resource| match limits.get(resource) {
+        Some(_) => cap.get(resource),
+        None => 0,
+    });
+    Amount::from_raw(raw)
 }

@@ -1,7 +1,8 @@
 //! The ends of holds: settled, voided, charged in doubt; and corrections that come later.
 
-use super::{Hold, Tree, grow::over};
-use crate::amount::{Amount, OutOfRange};
+use super::grow::{contribution, over};
+use super::{Hold, Tree};
+use crate::amount::{Amount, OutOfRange, Timestamp};
 use crate::event::Event;
 use crate::id::{BudgetId, HoldId};
 use crate::level::Level;
@@ -99,15 +100,18 @@ impl Tree {
         let moved = metered.checked_sub(hold.metered)?;
         self.holds.insert(id, Hold { metered, ..hold });
         let returned = Amount::ZERO.checked_sub(moved)?;
-        self.book(hold.budget, moved, returned);
+        self.book(hold.budget, hold.opened, moved, returned);
         self.refresh_path_levels(hold.budget, events);
         Ok(())
     }
 
     /// Books a later fact about a call that has ended: `by` may be negative, but never takes
     /// what the budget's own ended calls spent below nothing.
+    ///
+    /// It counts in the window in which the call `opened`.
     pub fn correct(
         &mut self,
+        opened: Timestamp,
         budget: BudgetId,
         by: Amount,
         events: &mut Vec<Event>,
@@ -122,7 +126,7 @@ impl Tree {
         }
         self.check_range(by.max(Amount::ZERO))?;
         let before = self.path_over(budget);
-        self.book(budget, by, Amount::ZERO);
+        self.book(budget, opened, by, Amount::ZERO);
         self.record_overrun(budget, &before, events);
         self.refresh_path_levels(budget, events);
         Ok(())
@@ -137,38 +141,67 @@ impl Tree {
         }
     }
 
-    /// Adds to spent and held of a budget's own calls, and to every sum above. The caller has
-    /// checked the range.
-    pub(super) fn book(&mut self, leaf: BudgetId, spent: Amount, held: Amount) {
+    /// Adds to spent and held of a budget's own calls, and to every sum above: in the windows
+    /// in which the call `opened`. The caller has checked the range.
+    pub(super) fn book(&mut self, leaf: BudgetId, opened: Timestamp, spent: Amount, held: Amount) {
         let node = self.node_mut(leaf);
         node.own_spent = plus(node.own_spent, spent);
         node.own_held = plus(node.own_held, held);
-        self.shift(leaf, spent, held, plus(spent, held), spent);
+        self.shift(leaf, opened, spent, held, plus(spent, held), spent);
     }
 
     /// Moves the sums of a path: `spent` and `held` by the same amounts everywhere, load and
-    /// floor by what each claim on the way lets through.
+    /// floor by what each claim on the way lets through. Where windows differ, a claim is of no
+    /// meaning above, and what is of an earlier window moves no load.
     pub(super) fn shift(
         &mut self,
         leaf: BudgetId,
+        opened: Timestamp,
         spent: Amount,
         held: Amount,
         load: Amount,
         floor: Amount,
     ) {
         let (mut load, mut floor) = (load, floor);
+        // What is booked into several windows at once is rare: all is summed up anew then.
+        let mut split = false;
         let mut next = Some(leaf);
         while let Some(id) = next {
             let node = self.node_mut(id);
+            next = node.parent;
+            let counted = node.window.book(opened, spent, held, node.spent);
             node.spent = plus(node.spent, spent);
             node.held = plus(node.held, held);
+            if counted != (spent, held) {
+                split = true;
+            }
             let (load_before, floor_before) = (node.load, node.floor);
             node.load = plus(load_before, load);
             node.floor = plus(floor_before, floor);
+            if node.window.apart {
+                (load, floor) = (plus(spent, held), spent);
+                continue;
+            }
             load = minus(node.load.max(node.claim), load_before.max(node.claim));
             floor = minus(node.floor.max(node.claim), floor_before.max(node.claim));
-            next = node.parent;
         }
+        if split {
+            self.recompute_path(leaf);
+        }
+    }
+
+    /// Moves the loads above a budget by what its own contribution changed since `before`.
+    pub(super) fn pass_up(&mut self, id: BudgetId, before: (Amount, Amount)) {
+        let node = self.node(id);
+        let Some(parent) = node.parent else { return };
+        if node.window.apart {
+            return;
+        }
+        let load = minus(contribution(node), before.0);
+        let floor = minus(self.floor_contribution(id), before.1);
+        // Claims are of every window.
+        let always = Timestamp(i64::MAX);
+        self.shift(parent, always, Amount::ZERO, Amount::ZERO, load, floor);
     }
 
     pub(super) fn count_open(&mut self, leaf: BudgetId, by: i32) {
@@ -197,7 +230,7 @@ impl Tree {
         let spent = actual.checked_sub(hold.metered)?;
         let held = hold.metered.checked_sub(hold.amount)?;
         self.holds.remove(&id);
-        self.book(hold.budget, spent, held);
+        self.book(hold.budget, hold.opened, spent, held);
         self.count_open(hold.budget, -1);
         Ok(())
     }

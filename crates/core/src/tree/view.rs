@@ -5,6 +5,7 @@ use crate::amount::{Amount, Resource, Timestamp};
 use crate::id::{BudgetId, HoldId};
 use crate::level::Level;
 use crate::terms::{Limits, Terms};
+use crate::window::Span;
 
 /// How much a hold at one budget could be. Unlimited resources are `i64::MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +51,23 @@ pub struct BudgetView<'a> {
     pub spent: Amount,
     /// Held here and below.
     pub held: Amount,
+    /// Spent here and below by calls of the present window; all of it where there is none.
+    pub window_spent: Amount,
+    /// Committed in the present window, and what is kept for children beyond that.
+    pub load: Amount,
+    /// The present window, once it began.
+    pub window: Option<Span>,
+    /// Room that the last window left to this one.
+    pub carried: Amount,
+    /// What its parent's sharing lets its ordinary calls commit; unlimited where it does not
+    /// say.
+    pub share: Limits,
+    /// What its parent keeps for it.
+    pub claim: Amount,
+    /// Borrowed from siblings, less what is lent to them.
+    pub loaned: Amount,
+    /// What it is predicted to have spent when it is done.
+    pub need: Limits,
     /// By how much settlements ever took it over its limit.
     pub overrun: Amount,
     /// By how much it was over its limit when the limit was last changed.
@@ -105,6 +123,14 @@ impl Tree {
             own_held: node.own_held,
             spent: node.spent,
             held: node.held,
+            window_spent: Amount::from_raw(Resource::ALL.map(|resource| node.spent_now(resource))),
+            load: node.load,
+            window: node.window.span,
+            carried: node.window.carried,
+            share: node.share,
+            claim: node.claim,
+            loaned: node.loaned,
+            need: node.need,
             overrun: node.overrun,
             deficit: node.deficit,
             open: node.open,

@@ -3,6 +3,7 @@
 
 mod limits;
 mod model;
+mod random;
 mod scenarios;
 mod script;
 mod threads;

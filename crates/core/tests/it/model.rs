@@ -91,6 +91,7 @@ fn terms() -> impl Strategy<Value = Terms> {
             claim,
             reserve: Permille(reserve),
             per_call,
+            ..Terms::default()
         },
     )
 }

@@ -37,20 +37,27 @@ macro_rules! scenarios {
 
 scenarios! {
     admission
+    auction
     bounds
     claims
     corrections
     elapsed
     finalize
+    guarantees
     holds_end_once
     levels
+    loans
     lowered_limits
     metering
     out_of_range
     overrun
     per_call
+    release
     restart
+    rolling
+    shares
     terms
+    windows
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //!
 //! ```text
 //! budget PATH [AMOUNT…] [static] [keep.AMOUNT…] [elapsed=T] [reserve=5%] [call.AMOUNT…]
+//!             [keep=auto] [frozen] [share=equal|fair|…] [weight=2] [need.AMOUNT…]
+//!             [lendable=50%] [window=daily|weekly|monthly|10s] [roll-over=50%]
 //! terms PATH …                    as above, replaces all terms
 //! hold H PATH AMOUNT… [finalize]  then -> ok | not-now PATH RESOURCE | never PATH RESOURCE
 //!                                         | per-call PATH RESOURCE | deadline PATH | an error
@@ -11,9 +13,11 @@
 //! at T                sets the clock       tick      moves the levels of elapsed time
 //! restart             rebuilds the tree as a journal would, and compares
 //! fan PATH N          allocates N children without terms
+//! release PATH        divide PATH          expect PATH AMOUNT…       lend FROM TO AMOUNT…
 //!
 //! spent | held | own | overrun | deficit PATH AMOUNT…     nothing where not named
 //! headroom | idle PATH [finalize] AMOUNT…                 unlimited where not named
+//! share | now | claim | loaned | carried PATH AMOUNT…    `now` is spent in the window
 //! open PATH N    deadline PATH T|none    grow PATH yes|no    level PATH LEVEL
 //! binds PATH LEVEL [PATH RESOURCE]       what binds a call of that budget
 //! events none | EVENT, EVENT…            what happened since the last such row
@@ -26,18 +30,37 @@
 
 use std::collections::HashMap;
 
+use fisc_core::sharing::Sharing;
 use fisc_core::{
-    Amount, BudgetId, BudgetView, Claim, Event, HoldId, Level, Limits, Permille, Receipt, Refusal,
-    Resource, Restored, Shortfall, Terms, TimeUs, Timestamp, Tree, TreeError, invariants,
+    Amount, BudgetId, BudgetView, Calendar, Claim, Event, HoldId, Lendable, Level, Limits, Period,
+    Permille, Receipt, Refusal, Resource, Restored, Shortfall, Span, State, Terms, TimeUs,
+    Timestamp, Tree, TreeError, Weight, Window, Zone, invariants,
 };
 
 const SECOND: i64 = 1_000_000;
 
 /// The rows that look at one budget.
-const LOOKS: [&str; 12] = [
+const LOOKS: [&str; 17] = [
     "spent", "held", "own", "overrun", "deficit", "headroom", "idle", "open", "deadline", "grow",
-    "level", "binds",
+    "level", "binds", "share", "now", "claim", "loaned", "carried",
 ];
+
+/// Days from midnight to midnight, weeks of seven and months of thirty of them.
+struct Days;
+
+impl Calendar for Days {
+    fn span(&self, period: Period, _zone: Zone, now: Timestamp) -> Span {
+        let days = match period {
+            Period::Daily => 1,
+            Period::Weekly => 7,
+            Period::Monthly => 30,
+        };
+        let length = days * 86_400 * SECOND;
+        let start = Timestamp(now.0 - now.0.rem_euclid(length));
+        let end = start.after(TimeUs(length));
+        Span { start, end }
+    }
+}
 
 /// A tree, its clock, and what a scenario has done to them so far.
 #[derive(Default)]
@@ -71,11 +94,16 @@ impl Script {
         let (row, expected) = line.split_once("->").unwrap_or((line, "ok"));
         let words: Vec<&str> = row.split_whitespace().collect();
         let (verb, rest) = words.split_first().ok_or("an empty row")?;
+        if self.tree.is_due(self.now) {
+            self.tree.roll(self.now, &Days, &mut self.events);
+        }
         if !self.look(verb, rest)? {
             let before = format!("{:?}", self.tree);
             let answer = self.operate(verb, rest)?;
             answer.compare(expected)?;
-            if !answer.text.starts_with("ok") && before != format!("{:?}", self.tree) {
+            // Where siblings share, a call that waits is a reason to divide anew.
+            let shares = self.tree.shared_budgets().next().is_some();
+            if !answer.text.starts_with("ok") && !shares && before != format!("{:?}", self.tree) {
                 return Err("what was refused has changed the tree".to_owned());
             }
         }
@@ -114,7 +142,7 @@ impl Script {
             }
             "correct" => {
                 let (id, by) = (self.find(first)?, parse_amount(rest)?);
-                let result = self.tree.correct(id, by, &mut self.events);
+                let result = self.tree.correct(self.now, id, by, &mut self.events);
                 Ok(self.answer(result))
             }
             "tick" => {
@@ -126,6 +154,7 @@ impl Script {
                 Ok(Answer::plain("ok"))
             }
             "fan" => self.fan(first, rest),
+            "release" | "divide" | "expect" | "lend" => self.share(verb, first, rest),
             _ => Err(format!("no verb `{verb}`")),
         }
     }
@@ -134,6 +163,9 @@ impl Script {
     fn look(&mut self, verb: &str, words: &[&str]) -> Outcome<bool> {
         if verb == "at" {
             self.now = Timestamp(parse_seconds(word(words, 0)?)?.0);
+            if self.tree.is_due(self.now) {
+                self.tree.roll(self.now, &Days, &mut self.events);
+            }
             return Ok(true);
         }
         if verb == "events" {
@@ -160,6 +192,11 @@ impl Script {
             "own" => view.own_spent,
             "overrun" => view.overrun,
             "deficit" => view.deficit,
+            "now" => view.window_spent,
+            "claim" => view.claim,
+            "loaned" => view.loaned,
+            "carried" => view.carried,
+            "share" => view.share.or(0),
             "headroom" | "idle" => {
                 return self.look_at_headroom(id, verb, words);
             }
@@ -179,6 +216,29 @@ impl Script {
             &format!("{amount:?}"),
             &format!("{:?}", parse_amount(words)?),
         )
+    }
+
+    fn share(&mut self, verb: &str, path: &str, words: &[&str]) -> Outcome<Answer> {
+        let id = self.find(path)?;
+        let result = match verb {
+            "release" => self.tree.release(self.now, id, &mut self.events),
+            "divide" => self.tree.rebalance(self.now, id, &mut self.events),
+            "expect" => self.tree.expect(id, parse_limits(words)?),
+            _ => {
+                let (to, amount) = (self.find(word(words, 0)?)?, parse_amount(&words[1..])?);
+                let lent = self.tree.lend(id, to, amount, &mut self.events);
+                let Ok(lent) = lent else {
+                    return Ok(self.answer(lent.map(|_| ())));
+                };
+                let mut answer = Answer::plain("ok");
+                for resource in Resource::ALL {
+                    let name = resource_word(resource).to_owned();
+                    answer.figures.insert(name, lent.get(resource));
+                }
+                return Ok(answer);
+            }
+        };
+        Ok(self.answer(result))
     }
 
     fn look_at_headroom(&self, id: BudgetId, which: &str, words: &[&str]) -> Outcome<()> {
@@ -269,6 +329,12 @@ impl Script {
             Ok(Err(Refusal::Deadline(at))) => {
                 Answer::plain(&format!("deadline {}", self.tree.path(at)))
             }
+            Ok(Err(Refusal::Frozen(at))) => {
+                Answer::plain(&format!("frozen {}", self.tree.path(at)))
+            }
+            Ok(Err(Refusal::Released(at))) => {
+                Answer::plain(&format!("released {}", self.tree.path(at)))
+            }
             Err(error) => self.error(error),
         }
     }
@@ -310,6 +376,12 @@ impl Script {
             TreeError::StaticWithoutLimit => "static-without-limit",
             TreeError::TooDeep => "too-deep",
             TreeError::TooManyChildren => "too-many-children",
+            TreeError::Released(_) => "released",
+            TreeError::CallsRunning(_) => "calls-running",
+            TreeError::ElapsedOnWindow => "elapsed-on-window",
+            TreeError::NotSiblings => "not-siblings",
+            TreeError::LoanCycle => "loan-cycle",
+            TreeError::NothingToLend => "nothing-to-lend",
         };
         Answer::plain(text)
     }
@@ -434,6 +506,13 @@ fn told(tree: &Tree, event: Event) -> String {
             words.join(" ")
         }
         Event::Finalize { budget } => format!("{} finalize", tree.path(budget)),
+        Event::Released { budget } => format!("{} released", tree.path(budget)),
+        Event::Lent {
+            lender, borrower, ..
+        } => format!("{} lent {}", tree.path(lender), tree.path(borrower)),
+        Event::WindowBegan { budget, span, .. } => {
+            format!("{} window {}s", tree.path(budget), span.start.0 / SECOND)
+        }
     }
 }
 
@@ -493,11 +572,65 @@ fn parse_amount(words: &[&str]) -> Outcome<Amount> {
     parse_limits(words).map(|limits| limits.or(0))
 }
 
+/// Reads a term about sharing or windows, or says that it is none.
+fn parse_sharing(terms: &mut Terms, name: &str, value: &str) -> Outcome<bool> {
+    let percent = || -> Outcome<Permille> {
+        let percent = value.strip_suffix('%').ok_or("a share ends with %")?;
+        Ok(Permille(parse_number(percent)? as u16 * 10))
+    };
+    match name {
+        "keep" if value == "auto" => terms.claim = Claim::Automatic,
+        "share" => {
+            terms.sharing = match value {
+                "pool" => Sharing::Pool,
+                "equal" => Sharing::Equal,
+                "priority" => Sharing::Priority,
+                "proportional" => Sharing::Proportional,
+                "fair" => Sharing::Fair,
+                "dynamic" => Sharing::Dynamic,
+                "auction" => Sharing::Auction,
+                _ => return Err(format!("no sharing `{value}`")),
+            }
+        }
+        "weight" => terms.weight = Weight(parse_number(value)? as u16),
+        "lendable" => terms.lendable = Lendable(percent()?),
+        "window" => {
+            terms.window = match value {
+                "daily" => calendar(Period::Daily),
+                "weekly" => calendar(Period::Weekly),
+                "monthly" => calendar(Period::Monthly),
+                span => Window::Rolling(parse_seconds(span)?),
+            }
+        }
+        "roll-over" => match &mut terms.window {
+            Window::Calendar { roll_over, .. } => *roll_over = percent()?,
+            _ => return Err("`roll-over` follows the window".to_owned()),
+        },
+        _ => match name.strip_prefix("need.") {
+            Some(name) => terms.need = parse_limit(terms.need, name, value)?,
+            None => return Ok(false),
+        },
+    }
+    Ok(true)
+}
+
+fn calendar(period: Period) -> Window {
+    Window::Calendar {
+        period,
+        zone: Zone::UTC,
+        roll_over: Permille(0),
+    }
+}
+
 fn parse_terms(words: &[&str]) -> Outcome<Terms> {
     let (mut terms, mut kept) = (Terms::default(), Limits::NONE);
     for word in words {
         if *word == "static" {
             terms.claim = Claim::Limit;
+            continue;
+        }
+        if *word == "frozen" {
+            terms.state = State::Frozen;
             continue;
         }
         let (name, value) = word.split_once('=').ok_or(format!("no term `{word}`"))?;
@@ -506,6 +639,8 @@ fn parse_terms(words: &[&str]) -> Outcome<Terms> {
         } else if name == "reserve" {
             let percent = value.strip_suffix('%').ok_or("a reserve ends with %")?;
             terms.reserve = Permille(parse_number(percent)? as u16 * 10);
+        } else if parse_sharing(&mut terms, name, value)? {
+            // It was one of those.
         } else if let Some(name) = name.strip_prefix("keep.") {
             kept = parse_limit(kept, name, value)?;
             terms.claim = Claim::Guarantee(kept.or(0));

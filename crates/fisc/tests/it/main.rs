@@ -2,6 +2,7 @@
 
 mod ends;
 mod recovery;
+mod reopen;
 mod waiting;
 
 use fisc::{Amount, Limits, Money, Resource, Terms, TimeUs, Tokens};

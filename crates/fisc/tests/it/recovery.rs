@@ -39,7 +39,7 @@ async fn spent_amounts_and_terms_survive() {
     assert!(fisc.in_doubt().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_open_hold_is_charged_in_doubt_and_can_be_resolved() {
     let directory = temp::Dir::new();
     let path = directory.path().join("ledger.db");
@@ -104,4 +104,32 @@ async fn nothing_is_admitted_on_a_closed_ledger() {
     let refused = refused.expect("a hold that nobody writes down is not granted");
     assert!(refused.to_string().contains("closed"), "{refused}");
     assert_eq!(fisc.open_holds(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_waits_for_calls_that_run() {
+    let directory = temp::Dir::new();
+    let path = directory.path().join("ledger.db");
+    let fisc = Fisc::open(Options::at(&path)).expect("open");
+    let root = fisc.allocate("root", limit(100)).await.expect("allocate");
+    let mut hold = root
+        .hold("call", tokens(60), NO_PATIENCE)
+        .await
+        .expect("it fits");
+    hold.begin();
+    let closing = tokio::spawn(fisc.clone().close());
+    tokio::task::yield_now().await;
+    assert!(!closing.is_finished());
+    let refused = root.hold("late", tokens(1), NO_PATIENCE).await.err();
+    assert!(refused.expect("nothing new").to_string().contains("closed"));
+    let settled = hold.settle_amount(tokens(20)).expect("settle");
+    settled.durable().await.expect("it is written");
+    closing.await.expect("no panic").expect("close");
+
+    let fisc = Fisc::open(Options::at(&path)).expect("open again");
+    assert!(fisc.in_doubt().is_empty());
+    assert_eq!(
+        fisc.budget("root").expect("it is there").status().spent,
+        tokens(20)
+    );
 }

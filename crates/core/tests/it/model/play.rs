@@ -382,7 +382,7 @@ impl Play {
             0 <= ended + i128::from(by.get(resource))
         });
         let id = BudgetId(budget as u32);
-        let result = self.tree.correct(id, by, &mut self.events);
+        let result = self.tree.correct(self.now, id, by, &mut self.events);
         assert_eq!(result.is_ok(), allowed, "{result:?}");
         if allowed {
             let before = self.overs(budget);
@@ -602,13 +602,14 @@ fn said(result: Result<(), Refusal>) -> Verdict {
         Err(Refusal::Never(s)) => Verdict::Never(short(s)),
         Err(Refusal::PerCall(s)) => Verdict::PerCall(index(s.budget), s.resource),
         Err(Refusal::Deadline(budget)) => Verdict::Deadline(index(budget)),
+        Err(Refusal::Frozen(_) | Refusal::Released(_)) => panic!("nothing was shut"),
     }
 }
 
 /// What owners may write at all.
 fn sound(terms: &Terms) -> bool {
     match terms.claim {
-        Claim::Nothing => true,
+        Claim::Nothing | Claim::Automatic => true,
         Claim::Limit => !terms.limits.is_none(),
         Claim::Guarantee(amount) => Resource::ALL.into_iter().all(|resource| {
             let limit = terms.limits.get(resource);
@@ -619,7 +620,7 @@ fn sound(terms: &Terms) -> bool {
 
 fn claim(terms: &Terms) -> Amount {
     match terms.claim {
-        Claim::Nothing => Amount::ZERO,
+        Claim::Nothing | Claim::Automatic => Amount::ZERO,
         Claim::Guarantee(amount) => amount,
         Claim::Limit => terms.limits.or(0),
     }

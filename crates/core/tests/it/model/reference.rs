@@ -157,7 +157,7 @@ impl Reference {
     pub(super) fn claim(&self, budget: usize, resource: Resource) -> i128 {
         let terms = &self.budgets[budget].terms;
         i128::from(match terms.claim {
-            Claim::Nothing => 0,
+            Claim::Nothing | Claim::Automatic => 0,
             Claim::Guarantee(amount) => amount.get(resource),
             Claim::Limit => terms.limits.get(resource).unwrap_or(0),
         })
