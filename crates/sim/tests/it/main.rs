@@ -1,0 +1,5 @@
+//! The simulator from outside, on invented agents only.
+
+mod picture;
+mod policies;
+mod report;
