@@ -20,6 +20,7 @@ pub const ALLOWED: &[Allowed] = &[
     ("fisc", &["fisc-core", "fisc-llm", "fisc-ledger"]),
     ("fisc-gateway", &["fisc", "fisc-core", "fisc-llm"]),
     ("fisc-rehearsal", &[]),
+    ("fisc-sim", &["fisc-core"]),
     (
         "fisc-cli",
         &[
@@ -29,6 +30,7 @@ pub const ALLOWED: &[Allowed] = &[
             "fisc-ledger",
             "fisc-llm",
             "fisc-rehearsal",
+            "fisc-sim",
         ],
     ),
     ("fisc-testkit", &[]),

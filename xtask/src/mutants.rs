@@ -57,8 +57,8 @@ const MUTANTS: [Mutant; 8] = [
     },
     Mutant {
         name: "missing drop guard of a stream",
-        file: "crates/gateway/src/proxy/meter.rs",
-        right: "            tokio::spawn(drain(upstream, meter, call));\n",
+        file: "crates/gateway/src/proxy/meter/keeper.rs",
+        right: "            drain(upstream, meter, call, stopped).await;\n",
         wrong: "            std::mem::forget((upstream, meter, call));\n",
         package: "fisc-gateway",
         test: "disconnects",

@@ -43,6 +43,8 @@ pub enum Command {
     Price(PriceArgs),
     /// Serve the scripted provider, to rehearse against
     Rehearse(RehearseArgs),
+    /// Compare ways of sharing on simulated teams
+    Sim(crate::sim::SimArgs),
 }
 
 /// `fisc run`.
@@ -72,7 +74,7 @@ pub struct RunArgs {
         help_heading = "Budget"
     )]
     pub budgets: Vec<String>,
-    /// When the budget runs out: keep 5 % for one last call each, or not
+    /// When the budget runs out: keep 5 % for one last call each, or end the program
     #[arg(long, value_enum, default_value = "finalize", help_heading = "Policy")]
     pub on_limit: OnLimit,
     /// What a model without a known price does [default: deny under --cost, else free]
@@ -97,7 +99,7 @@ pub struct RunArgs {
         help_heading = "Policy"
     )]
     pub grace: String,
-    /// Refusals in a row after which the program is ended
+    /// Refusals in a row after which an agent is cut off, and the program ended if only such go on
     #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Policy",
         value_parser = clap::value_parser!(u64).range(1..))]
     pub max_refusals: u64,
@@ -156,7 +158,7 @@ pub struct RunArgs {
 pub enum OnLimit {
     /// Each agent gets one last call from a reserve of 5 %.
     Finalize,
-    /// Nothing is kept back.
+    /// Nothing is kept back, and the program is ended.
     Stop,
 }
 
@@ -227,6 +229,9 @@ pub struct ServeArgs {
     /// Where to listen instead
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
+    /// The ledger file to use instead
+    #[arg(long, value_name = "DB")]
+    pub db: Option<PathBuf>,
     /// Check the configuration and stop
     #[arg(long)]
     pub check_config: bool,
@@ -268,6 +273,9 @@ pub struct ReportArgs {
     /// What to tell calls apart by
     #[arg(long, value_enum, default_value = "agent")]
     pub by: ReportBy,
+    /// Only calls that ended since, by the hour: 90m, 24h, 7d, or a UTC date or time
+    #[arg(long, value_name = "T")]
+    pub since: Option<String>,
     /// Write JSON to standard output
     #[arg(long)]
     pub json: bool,
@@ -282,6 +290,8 @@ pub enum ReportBy {
     Operation,
     /// By model.
     Model,
+    /// By tag: fisc-task headers and trace ids. Reads every entry.
+    Tag,
     /// By hour.
     Hour,
 }
@@ -323,6 +333,17 @@ pub struct PriceArgs {
 /// What to do with prices.
 #[derive(Debug, Subcommand)]
 pub enum PriceCommand {
+    /// List the models that have a price, with what a million tokens cost
+    Ls {
+        /// Only models whose name holds this
+        name: Option<String>,
+        /// Only those of this provider
+        #[arg(long)]
+        provider: Option<String>,
+        /// A price file that goes before the catalogue
+        #[arg(long, value_name = "FILE")]
+        prices: Option<PathBuf>,
+    },
     /// Show the rates of a model
     Show {
         /// The model

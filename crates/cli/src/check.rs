@@ -8,7 +8,7 @@ use crate::args::CheckArgs;
 use crate::exit;
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::report::{self, symbol};
+use crate::report::{self, Life, symbol};
 
 /// What `check --json` says.
 #[derive(Debug, Serialize)]
@@ -24,7 +24,9 @@ struct Checked {
 /// Checks a budget and returns the exit code of its level.
 pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let ledger = Home::find()?.ledger(&args.ledger)?;
-    let (tree, _) = report::tree(&Reader::open(&ledger)?)?;
+    let reader = Reader::open(&ledger)?;
+    let life = Life::of(&ledger, &reader, None)?;
+    let tree = report::tree(&reader, life.at)?;
     let found = match &args.path {
         Some(path) => tree.find(&path.replace('.', "/")),
         None => tree.root(),

@@ -54,7 +54,8 @@ pub enum Outcome {
 /// What the ledger knows about a run that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// The resource for which a call was refused for good, if any was.
+    /// The resource that stopped an agent, if any is stopped: a call of it was refused for good
+    /// because a budget has run out, and none was admitted since.
     pub refused_for: Option<Resource>,
 }
 
@@ -70,12 +71,12 @@ pub struct Conclusion {
 /// Concludes what a run's ending means.
 pub fn conclude(ending: &Ending, facts: Facts) -> Conclusion {
     match ending.why {
-        Why::Deadline | Why::Stopped(StopReason::TimeExhausted) => out_of(Resource::Time),
+        Why::Deadline => out_of(Resource::Time),
         Why::Stopped(StopReason::GatewayFailed) => Conclusion {
             code: FISC_FAILED,
             outcome: Outcome::Failed,
         },
-        Why::Stopped(StopReason::Exhausted) => out_of(facts.refused_for.unwrap_or(Resource::Cost)),
+        Why::Stopped(StopReason::Exhausted(resource)) => out_of(resource),
         Why::Stopped(StopReason::Refusals) => match facts.refused_for {
             Some(resource) => out_of(resource),
             None => Conclusion {
@@ -185,7 +186,7 @@ mod tests {
     #[test]
     fn every_ending_has_its_code_and_outcome() {
         use Status::{Code, Signal as Died};
-        use StopReason::{Exhausted, GatewayFailed, Refusals, TimeExhausted};
+        use StopReason::{Exhausted, GatewayFailed, Refusals};
         use Why::{Completed, Deadline, Interrupted, Stopped};
         let (cost, time) = (Some(Resource::Cost), Some(Resource::Time));
         for (status, why, refused_for, expected) in [
@@ -203,8 +204,25 @@ mod tests {
             (Died(11), Completed, cost, (139, "killed")),
             (Died(15), Deadline, None, (124, "timed_out")),
             (Code(0), Deadline, cost, (124, "timed_out")),
-            (Died(15), Stopped(Exhausted), cost, (122, "exhausted")),
-            (Died(9), Stopped(TimeExhausted), None, (124, "timed_out")),
+            (
+                Died(15),
+                Stopped(Exhausted(Resource::Tokens)),
+                None,
+                (122, "exhausted"),
+            ),
+            // What ended the run counts, not what stopped another agent.
+            (
+                Code(0),
+                Stopped(Exhausted(Resource::Cost)),
+                time,
+                (122, "exhausted"),
+            ),
+            (
+                Died(9),
+                Stopped(Exhausted(Resource::Time)),
+                cost,
+                (124, "timed_out"),
+            ),
             (Died(9), Stopped(Refusals), cost, (122, "exhausted")),
             (Died(9), Stopped(Refusals), time, (124, "timed_out")),
             (Died(9), Stopped(Refusals), None, (122, "killed")),

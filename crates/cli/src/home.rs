@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use fisc::clock::{Clock, SystemClock};
+use fisc_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::args::LedgerArgs;
@@ -13,7 +15,9 @@ use crate::failure::Failure;
 /// The letters of run ids: no vowels, so that none spells a word; no digit that looks like a
 /// letter.
 const ID_LETTERS: &[u8; 28] = b"23456789bcdfghjkmnpqrstvwxyz";
-const ID_LENGTH: usize = 8;
+
+/// How many letters tell runs apart that start in the same second.
+const ID_LENGTH: usize = 4;
 
 /// The user's runs.
 #[derive(Debug, Clone)]
@@ -155,15 +159,40 @@ fn new_id() -> Result<String, Failure> {
     let mut random = [0u8; ID_LENGTH];
     getrandom::fill(&mut random)
         .map_err(|error| Failure::internal(format!("no randomness: {error}")))?;
-    let letter = |byte: u8| char::from(ID_LETTERS[usize::from(byte) % ID_LETTERS.len()]);
-    let (date, letters) = (today(), random.map(letter));
-    Ok(format!(
-        "r-{date}-{}",
-        letters[..4].iter().collect::<String>()
-    ))
+    Ok(id(SystemClock::default().now(), random))
 }
 
-/// The date and time, so that ids sort by age.
-fn today() -> String {
-    jiff::Timestamp::now().strftime("%m%d-%H%M%S").to_string()
+/// Makes the id of a run: the date and time (UTC) first, so that ids sort by age.
+fn id(now: Timestamp, random: [u8; ID_LENGTH]) -> String {
+    let now = jiff::Timestamp::from_microsecond(now.0).unwrap_or_default();
+    let letters: String = random.map(letter).iter().collect();
+    format!("r-{}-{letters}", now.strftime("%y%m%d-%H%M%S"))
+}
+
+fn letter(random: u8) -> char {
+    char::from(ID_LETTERS[usize::from(random) % ID_LETTERS.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_age_over_the_turn_of_a_year() {
+        let at = |text: &str| {
+            let at: jiff::Timestamp = text.parse().expect("a time");
+            Timestamp(at.as_microsecond())
+        };
+        let old = id(at("2026-12-31T23:59:59Z"), [255; ID_LENGTH]);
+        let new = id(at("2027-01-01T00:00:00Z"), [0; ID_LENGTH]);
+        assert_eq!(old, "r-261231-235959-5555");
+        assert_eq!(new, "r-270101-000000-2222");
+        assert!(old < new);
+    }
+
+    #[test]
+    fn every_letter_of_an_id_can_come() {
+        let all: String = (0..ID_LETTERS.len() as u8).map(letter).collect();
+        assert_eq!(all.as_bytes(), ID_LETTERS);
+    }
 }

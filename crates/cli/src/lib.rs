@@ -19,6 +19,7 @@ pub mod report;
 mod resolve;
 mod run;
 mod serve;
+pub mod sim;
 pub mod supervise;
 mod verify;
 pub mod wiring;
@@ -61,6 +62,7 @@ async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Verify(args) => verify::run(&args),
         Command::Price(args) => price::run(&args),
         Command::Rehearse(args) => rehearse::run(&args).await,
+        Command::Sim(args) => sim::run(&args),
     }
 }
 

@@ -4,6 +4,7 @@ use fisc_rehearsal::{Rehearsal, Settings};
 
 use crate::args::RehearseArgs;
 use crate::failure::Failure;
+use crate::supervise::Signals;
 
 /// Serves the scripted provider until it is told to end.
 pub(crate) async fn run(args: &RehearseArgs) -> Result<u8, Failure> {
@@ -30,7 +31,9 @@ pub(crate) async fn run(args: &RehearseArgs) -> Result<u8, Failure> {
     })?;
     println!("OPENAI_BASE_URL={}/v1", rehearsal.url());
     println!("ANTHROPIC_BASE_URL={}", rehearsal.url());
-    crate::serve::wait_for_signal().await?;
+    let signals = Signals::listen_for_end();
+    let mut signals = signals.map_err(|error| Failure::internal(error.to_string()))?;
+    signals.next().await;
     rehearsal.shutdown().await;
     Ok(0)
 }

@@ -101,7 +101,7 @@ fn list(reader: &Reader) -> Result<u8, Failure> {
 
 fn counting(reader: &Reader) -> Result<TokenCounting, Failure> {
     use TokenCounting::{Fresh, Input, Output, Total};
-    let kept = reader.meta("token_counting")?;
+    let kept = reader.meta(fisc::COUNTING_KEY)?;
     let named = |counting: &TokenCounting| Some(counting.name()) == kept.as_deref();
     Ok([Fresh, Total, Input, Output]
         .into_iter()

@@ -1,12 +1,15 @@
 //! `fisc run`: a program under a budget, from its wiring to its report.
 
+mod end;
 mod plan;
 mod status;
 mod watch;
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fisc::{Budget, Fisc, Options, Terms, TimeUs, Timestamp};
 use fisc_gateway::{Credential, Gateway, Keyring, Parts, Secret, Upstream};
@@ -14,14 +17,16 @@ use fisc_rehearsal::Rehearsal;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use self::end::End;
 use self::plan::{Plan, ROOT};
 use self::watch::Watch;
+use crate::amounts::show_count;
 use crate::args::{KeysArg, RunArgs};
-use crate::exit::{self, Conclusion, Facts, Outcome};
+use crate::exit::{self, Conclusion, Facts};
 use crate::failure::Failure;
-use crate::home::{Home, Past};
-use crate::report::{self, Ended, LimitingRow, Names};
-use crate::supervise::{Ending, Supervision, supervise};
+use crate::home::Home;
+use crate::report::{self, LimitingRow, Names};
+use crate::supervise::{Ending, Signals, Supervision, supervise};
 use crate::wiring::{self, Keys, UpstreamChoice, Wiring, WiringPlan};
 
 /// How many orders to the supervisor may wait; it needs one.
@@ -40,6 +45,11 @@ struct Run {
 /// Runs a program under a budget and returns the exit code.
 pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
     let plan = Plan::resolve(args)?;
+    for (option, path) in [("--report", &args.report), ("--json", &args.json)] {
+        if let Some(path) = path {
+            report::check_writable(option, path)?;
+        }
+    }
     let home = Home::find()?;
     let (id, ledger) = home.new_run()?;
     let fisc = open(&plan, &ledger)?;
@@ -52,17 +62,19 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
         plan,
         started,
     };
-    let done = run.carry_out(args).await;
-    if let Err(failure) = &done {
-        run.keep_end(Outcome::Failed, failure.code(), None);
+    match run.carry_out(args).await {
+        Ok(end) => Ok(run.finish(args, end).await),
+        Err(failure) => {
+            run.give_up(args, &failure).await;
+            Err(failure)
+        }
     }
-    done
 }
 
 // === impl Run ===
 
 impl Run {
-    async fn carry_out(&self, args: &RunArgs) -> Result<u8, Failure> {
+    async fn carry_out(&self, args: &RunArgs) -> Result<End, Failure> {
         self.allocate().await?;
         let rehearsal = start_rehearsal(args)?;
         let listener = bind(args.port).await?;
@@ -178,7 +190,7 @@ impl Run {
         wiring: Wiring,
         mut watch: Watch,
         gateway: Arc<Gateway>,
-    ) -> Result<u8, Failure> {
+    ) -> Result<End, Failure> {
         let (command, rest) = args.command.split_first().expect("clap asks for a command");
         let (control, orders) = mpsc::channel(CONTROL_QUEUE);
         watch.orders(control);
@@ -191,13 +203,13 @@ impl Run {
         };
         drop(wiring.keys);
         let ended = supervise(supervision, orders).await;
+        // Nobody forwards signals any more: from here on they are for the drain.
+        let signals = Signals::listen_for_end();
         watch.stop().await;
         let limiting = gateway.limiting();
-        let seen = gateway.counts();
         if let Some(gateway) = Arc::into_inner(gateway) {
-            gateway
-                .shutdown(self.plan.grace.min(watch::DRAIN_MAX))
-                .await;
+            let hurried = ended.as_ref().is_ok_and(Ending::is_hurried);
+            self.drain(gateway, hurried, signals).await;
         }
         let ending = match ended {
             Ok(ending) => ending,
@@ -211,83 +223,36 @@ impl Run {
                 .to_owned(),
         });
         let conclusion = conclude(&ending, limiting.as_ref());
-        if seen.admitted + seen.refused == 0 {
-            eprintln!(
-                "fisc ▸ no metered call was seen: the program did not use the gateway's base URL"
-            );
-        }
-        self.finish(args, conclusion, limiting).await?;
-        Ok(conclusion.code)
+        Ok(End {
+            conclusion,
+            limiting,
+        })
     }
 
-    /// Keeps how the run ended, writes its reports, and closes its ledger.
-    async fn finish(
-        &self,
-        args: &RunArgs,
-        conclusion: Conclusion,
-        limiting: Option<LimitingRow>,
-    ) -> Result<(), Failure> {
-        let now = self.keep_end(conclusion.outcome, conclusion.code, limiting.as_ref());
-        let spent = self
-            .fisc
-            .root()
-            .map(|root| root.status().spent)
-            .unwrap_or_default();
-        self.fisc.clone().close().await?;
-        let ended = Ended {
-            outcome: conclusion.outcome.name().to_owned(),
-            exit_code: conclusion.code,
-            limiting,
-            at: now,
+    /// Lets the calls finish whose program has ended, unless the user is in a hurry: a signal
+    /// cuts them.
+    async fn drain(&self, gateway: Gateway, hurried: bool, signals: io::Result<Signals>) {
+        let longest = if hurried {
+            Duration::ZERO
+        } else {
+            self.plan.grace.min(watch::DRAIN_MAX)
         };
-        let report = report::gather(&self.ledger, Some(&ended))?;
-        let shown_elsewhere = args.report.is_some();
-        if !shown_elsewhere {
-            report::write_text(
-                &mut std::io::stderr().lock(),
-                &report,
-                crate::args::ReportBy::Agent,
-            )
-            .map_err(|error| Failure::internal(error.to_string()))?;
+        let open = self.fisc.open_holds() as u64;
+        if open > 0 && !hurried {
+            let calls = show_count(open, "call", "calls");
+            eprintln!("fisc ▸ {calls} may finish; ctrl-C cuts what runs");
         }
-        for (path, json) in [(&args.report, false), (&args.json, true)] {
-            if let Some(path) = path {
-                report::save(path, &report, json)?;
-            }
+        match signals {
+            Ok(mut signals) => gateway.shutdown_after(signals.next_within(longest)).await,
+            Err(_) => gateway.shutdown(longest).await,
         }
-        let past = Past {
-            run: self.id.clone(),
-            ended_s: now.0 / 1_000_000,
-            command: base_name(&args.command[0]),
-            outcome: ended.outcome,
-            cost_nanousd: spent.cost().nanos(),
-            tokens: spent.tokens().0,
-            elapsed_ms: now.since(self.started).0 / 1000,
-        };
-        if let Err(error) = self.home.remember(&past) {
-            eprintln!("fisc ▸ warning: the history was not written: {error}");
-        }
-        Ok(())
     }
 
     /// The time that is left of the run's own, counted from its allocation.
-    fn time_left(&self) -> Option<std::time::Duration> {
+    fn time_left(&self) -> Option<Duration> {
         let TimeUs(limit) = self.plan.root.elapsed?;
         let left = limit.saturating_sub(self.fisc.now().since(self.started).0);
-        Some(std::time::Duration::from_micros(left.max(0).unsigned_abs()))
-    }
-
-    /// Keeps in the ledger how the run ended, and returns when.
-    fn keep_end(&self, outcome: Outcome, code: u8, limiting: Option<&LimitingRow>) -> Timestamp {
-        let now = self.fisc.now();
-        self.keep(Names::OUTCOME, outcome.name());
-        self.keep(Names::EXIT_CODE, &code.to_string());
-        self.keep(Names::ENDED, &now.0.to_string());
-        if let Some(limiting) = limiting {
-            self.keep(Names::LIMITING_BUDGET, &limiting.budget);
-            self.keep(Names::LIMITING_RESOURCE, &limiting.resource);
-        }
-        now
+        Some(Duration::from_micros(left.max(0).unsigned_abs()))
     }
 
     fn keep(&self, key: &str, value: &str) {
@@ -335,7 +300,7 @@ fn upstream(args: &RunArgs, wiring: &Wiring, to: &UpstreamChoice) -> Result<Upst
     })
 }
 
-fn cannot_start(command: &OsString, error: &std::io::Error) -> Failure {
+fn cannot_start(command: &OsString, error: &io::Error) -> Failure {
     let code = exit::start_failure(error);
     let failure = Failure::internal(format!("cannot run {}: {error}", command.to_string_lossy()));
     let failure = failure.with_code(code);
@@ -356,9 +321,4 @@ fn conclude(ending: &Ending, limiting: Option<&LimitingRow>) -> Conclusion {
         _ => fisc::Resource::Time,
     });
     exit::conclude(ending, Facts { refused_for })
-}
-
-fn base_name(command: &OsString) -> String {
-    let name = Path::new(command).file_name().unwrap_or(command);
-    name.to_string_lossy().into_owned()
 }

@@ -7,12 +7,12 @@ use fisc_gateway::config::{self, ConfigError, Settings};
 use fisc_gateway::{Gateway, Parts};
 use fisc_llm::PriceBook;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::amounts::show_count;
 use crate::args::ServeArgs;
 use crate::failure::Failure;
 use crate::report::Names;
+use crate::supervise::Signals;
 
 /// How long running calls may finish after a signal.
 const GRACE: Duration = Duration::from_secs(30);
@@ -24,6 +24,9 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let mut settings = settings.map_err(|error| cannot_use(args, &error))?;
     if let Some(listen) = args.listen {
         settings.listen = listen;
+    }
+    if let Some(db) = &args.db {
+        settings.ledger.clone_from(db);
     }
     let prices = price_book(&settings)?;
     if args.check_config {
@@ -41,10 +44,13 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<u8, Failure> {
         return Err(Failure::internal(error.to_string()));
     }
     let gateway = start(settings, prices, fisc.clone()).await?;
+    // Before anybody can know that it serves, and so end it.
+    let signals = Signals::listen_for_end();
+    let mut signals = signals.map_err(|error| Failure::internal(error.to_string()))?;
     println!("fisc serve   gateway http://{}", gateway.addr());
-    wait_for_signal().await?;
-    eprintln!("fisc ▸ ending: running calls may finish");
-    gateway.shutdown(GRACE).await;
+    signals.next().await;
+    eprintln!("fisc ▸ ending: running calls may finish; a second signal cuts them");
+    gateway.shutdown_after(signals.next_within(GRACE)).await;
     fisc.close().await?;
     Ok(0)
 }
@@ -110,15 +116,4 @@ fn price_book(settings: &Settings) -> Result<PriceBook, Failure> {
     })?;
     PriceBook::with_overlay(&text)
         .map_err(|error| Failure::configuration(format!("{}: {error}", path.display())))
-}
-
-pub(crate) async fn wait_for_signal() -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::internal(error.to_string());
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

@@ -12,6 +12,7 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
+use fisc_core::Resource;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep};
@@ -22,9 +23,9 @@ mod signals;
 mod terminal;
 
 use family::{Family, Seen};
-use signals::Signals;
 use terminal::Terminal;
 
+pub(crate) use signals::Signals;
 pub use terminal::never_stop_on_output;
 
 /// How often a group whose leader has ended is looked at while its members have their grace.
@@ -55,11 +56,9 @@ pub enum Control {
 /// Why the gateway ends a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
-    /// Tokens or cost are exhausted.
-    Exhausted,
-    /// Active time is exhausted.
-    TimeExhausted,
-    /// The child went on calling after so many refusals.
+    /// The run's own budget has run out of this, and nothing is to go on without.
+    Exhausted(Resource),
+    /// Nothing went on but calls after so many refusals.
     Refusals,
     /// The gateway itself cannot go on.
     GatewayFailed,
@@ -169,6 +168,15 @@ pub async fn supervise(
         forced,
         strays,
     })
+}
+
+// === impl Ending ===
+
+impl Ending {
+    /// Says whether the user asked twice for the end: nothing is to be waited for.
+    pub fn is_hurried(&self) -> bool {
+        self.forced && matches!(self.why, Why::Interrupted(Signal::SIGINT))
+    }
 }
 
 // === impl Supervisor ===

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::proxy::meter::MeteredBody;
+use crate::proxy::unmetered::PassingBody;
 
 /// Whatever can break a body.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -18,7 +19,9 @@ pub(crate) enum AnswerBody {
     /// Relayed from the upstream unread.
     Relayed(Incoming),
     /// A stream that is metered as it passes.
-    Metered(Box<MeteredBody>),
+    Metered(MeteredBody),
+    /// Passed unmetered, within the time of its call.
+    Passing(Box<PassingBody>),
 }
 
 // === impl AnswerBody ===
@@ -48,6 +51,7 @@ impl Body for AnswerBody {
             AnswerBody::Metered(metered) => metered
                 .poll_chunk(cx)
                 .map(|next| next.map(|chunk| chunk.map(Frame::data))),
+            AnswerBody::Passing(passing) => passing.poll_frame(cx),
         }
     }
 
@@ -55,7 +59,7 @@ impl Body for AnswerBody {
         match self {
             AnswerBody::Whole(bytes) => bytes.is_none(),
             AnswerBody::Relayed(incoming) => incoming.is_end_stream(),
-            AnswerBody::Metered(_) => false,
+            AnswerBody::Metered(_) | AnswerBody::Passing(_) => false,
         }
     }
 
@@ -66,6 +70,7 @@ impl Body for AnswerBody {
             }
             AnswerBody::Relayed(incoming) => incoming.size_hint(),
             AnswerBody::Metered(_) => SizeHint::default(),
+            AnswerBody::Passing(passing) => passing.size_hint(),
         }
     }
 }

@@ -115,6 +115,7 @@ struct UpstreamConfig {
     cap_field: Option<CapFieldConfig>,
     #[serde(default = "yes")]
     include_usage: bool,
+    default_tier: Option<Text>,
 }
 
 /// Which header the provider's key goes in.

@@ -63,8 +63,6 @@ pub struct Counts {
     pub admitted: u64,
     /// Calls that were refused for good.
     pub refused: u64,
-    /// Calls that were refused for good since the last one that was admitted.
-    pub refused_in_a_row: u64,
     /// Calls that wait for room now.
     pub waiting: u32,
 }
@@ -120,16 +118,30 @@ impl Gateway {
     pub fn counts(&self) -> Counts {
         let traffic = &self.state.traffic;
         Counts {
-            admitted: traffic.admitted.load(Ordering::Relaxed),
-            refused: traffic.refused.load(Ordering::Relaxed),
-            refused_in_a_row: traffic.refused_in_a_row.load(Ordering::Relaxed),
+            admitted: traffic.admitted(),
+            refused: traffic.refused(),
             waiting: traffic.waiting.load(Ordering::Relaxed),
         }
     }
 
-    /// Returns what stopped the last call that was refused for good, or `None` while none was.
+    /// Returns which budget stopped the agent that was stopped last: a call of it was refused
+    /// because a budget has run out, or is smaller than the call and never served another, and
+    /// none was admitted since. `None` when no agent is stopped.
     pub fn limiting(&self) -> Option<Limiting> {
         self.state.traffic.limiting()
+    }
+
+    /// Returns what the callers' own root has run out of, as the last call that was judged
+    /// found; `None` when a call was admitted since.
+    pub fn root_ran_out(&self) -> Option<Limiting> {
+        self.state.traffic.root_ran_out()
+    }
+
+    /// Says whether nothing goes on but refusals: no call runs or waits, and of the agents that
+    /// still call, each was refused [`Policy::max_refusals`] times in a row, or one was while
+    /// the root has run out.
+    pub fn only_refuses(&self) -> bool {
+        self.state.traffic.only_refuses(self.state.fisc.ticks())
     }
 
     /// Returns how well input was estimated before calls.
@@ -140,6 +152,11 @@ impl Gateway {
     /// Stops accepting and lets running requests finish for `grace`; what runs then is ended in
     /// the words of its wire and charged what was seen of it. Returns when every hold has ended.
     pub async fn shutdown(self, grace: Duration) {
+        self.shutdown_after(tokio::time::sleep(grace)).await;
+    }
+
+    /// As [`Gateway::shutdown`], with a grace that ends when the future does.
+    pub async fn shutdown_after(self, grace: impl Future<Output = ()>) {
         let Gateway {
             state,
             mut server,
@@ -148,26 +165,30 @@ impl Gateway {
         server.stop_accepting();
         if !rests(&state, &mut server, grace).await {
             state.stop();
-            if !rests(&state, &mut server, ENDING_MAX).await {
+            if !rests(&state, &mut server, tokio::time::sleep(ENDING_MAX)).await {
                 server.abort().await;
             }
         }
-        if !rests(&state, &mut server, ENDING_MAX).await {
+        if !rests(&state, &mut server, tokio::time::sleep(ENDING_MAX)).await {
             tracing::warn!(holds = state.fisc.open_holds(), "holds are left open");
         }
         drop(ticker);
     }
 }
 
-/// Waits until no connection and no hold is left, for at most `limit`; says whether it came so.
-async fn rests(state: &State, server: &mut Server, limit: Duration) -> bool {
+/// Waits until no connection and no hold is left, or until `limit`; says whether it came so.
+async fn rests(state: &State, server: &mut Server, limit: impl Future<Output = ()>) -> bool {
     let rest = async {
         server.ended().await;
         while state.fisc.open_holds() > 0 {
             tokio::time::sleep(REST_CHECK).await;
         }
     };
-    tokio::time::timeout(limit, rest).await.is_ok()
+    tokio::select! {
+        biased;
+        () = rest => true,
+        () = limit => false,
+    }
 }
 
 // === impl Ticker ===

@@ -39,6 +39,9 @@ pub struct Policy {
     pub on_disconnect: OnDisconnect,
     /// What happens to a model that nobody priced.
     pub unknown_price: UnknownPrice,
+    /// After how many final refusals in a row an agent whose budget has run out is refused
+    /// without being judged anew, until there is more room; `None` for never.
+    pub max_refusals: Option<u64>,
 }
 
 /// The longest that a call waits silently, whatever the owner says: clients time out.
@@ -54,6 +57,7 @@ impl Default for Policy {
             output_floor: 64,
             on_disconnect: OnDisconnect::default(),
             unknown_price: UnknownPrice::Deny,
+            max_refusals: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! request runs in a task of its own: the server drops the future of a request whose client
 //! leaves, and what the provider bills must not be dropped with it.
 
+pub(crate) mod attempt;
 pub(crate) mod authorize;
 pub(crate) mod count;
 pub(crate) mod forward;
@@ -11,12 +12,14 @@ pub(crate) mod identify;
 pub(crate) mod meter;
 pub(crate) mod read;
 pub(crate) mod settle;
+pub(crate) mod unmetered;
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fisc::{Hold, Outcome};
+use fisc::Outcome;
 use fisc_core::{Money, TimeUs, Tokens};
 use fisc_llm::{CapField, Edits, RequestFacts, StreamMeter, Wire, read_response};
 use http_body_util::Full;
@@ -30,9 +33,9 @@ use self::authorize::Asked;
 use self::count::Countable;
 use self::forward::{ForwardError, forward, is_encoded, is_event_stream, prepare};
 use self::identify::Identity;
-use self::meter::{MeteredBody, Whole, read_whole};
+use self::meter::{Keeper, MeteredBody, Whole, read_whole};
 use self::read::ReadError;
-use self::settle::{Call, TimeUp};
+use self::settle::{Call, Payer, TimeUp};
 use crate::body::AnswerBody;
 use crate::policy::OnDisconnect;
 use crate::refusal::{BudgetHeaders, Refusal, RefusalKind};
@@ -74,11 +77,10 @@ async fn route_request(
     let with_provider = |refusal| (provider, refusal);
     match route.kind {
         RouteKind::Probe => Ok(Response::new(AnswerBody::from(Bytes::new()))),
-        RouteKind::Unmetered | RouteKind::Ambiguous => Err(with_provider(authorize::unmetered(
-            state,
-            &identity,
-            &identity.rest,
-        ))),
+        RouteKind::Unmetered => unmetered::serve(state, &identity, head, &route, body)
+            .await
+            .map_err(with_provider),
+        RouteKind::Ambiguous => Err(with_provider(unmetered::ambiguous(state, &identity))),
         RouteKind::Free => {
             let upstream = upstream_of(state, provider).map_err(with_provider)?;
             relay(state, upstream, head, &route, body)
@@ -131,7 +133,10 @@ struct Metered<'a> {
 struct Outgoing {
     state: Arc<State>,
     request: Result<Request<Full<Bytes>>, ForwardError>,
+    /// Whether usage was asked for behind the client's back.
     strip_usage: bool,
+    /// Whether the client asked for usage.
+    usage_asked: bool,
     call: Call,
 }
 
@@ -151,7 +156,14 @@ impl Metered<'_> {
         let authorized = authorize::authorize(state, identity, self.upstream, &facts, countable);
         let (hold, asked) = authorized.await?;
         let (body, strip_usage) = self.edit(&facts, &body, &asked);
-        let outgoing = self.outgoing(body, strip_usage, hold, asked);
+        let (head, path) = (self.head, &self.route.upstream_path);
+        let outgoing = Outgoing {
+            state: Arc::clone(state),
+            request: prepare(self.upstream, &head.method, path, &head.headers, body),
+            strip_usage,
+            usage_asked: facts.include_usage == Some(true),
+            call: Call::begin(Arc::clone(state), hold, asked),
+        };
         let (answer, answered) = oneshot::channel();
         tokio::spawn(outgoing.run(answer));
         match answered.await {
@@ -176,40 +188,37 @@ impl Metered<'_> {
         };
         (Bytes::from(facts.edit(body, &edits)), include_usage)
     }
-
-    fn outgoing(&self, body: Bytes, strip_usage: bool, hold: Hold, asked: Asked) -> Outgoing {
-        let (head, path) = (self.head, &self.route.upstream_path);
-        Outgoing {
-            state: Arc::clone(self.state),
-            request: prepare(self.upstream, &head.method, path, &head.headers, body),
-            strip_usage,
-            call: Call::begin(Arc::clone(self.state), hold, asked),
-        }
-    }
 }
 
 // === impl Outgoing ===
 
 impl Outgoing {
-    /// Makes the call and hands over its answer. When nobody takes it any more, what is left of
-    /// a stream is metered by the drop of its body.
+    /// Makes the call and hands over its answer; where that is a stream, keeps it to its end.
     async fn run(self, mut answer: oneshot::Sender<Result<Answer, Refusal>>) {
         let may_cancel = self.call.on_disconnect() == OnDisconnect::Cancel;
-        let stopped = self.state.stopped();
-        let response = tokio::select! {
-            response = self.make() => response,
+        let mut stopped = pin!(self.state.stopped());
+        let made = tokio::select! {
+            made = self.make() => made,
             () = answer.closed(), if may_cancel => return,
-            () = stopped => Err(Refusal::new(RefusalKind::ShuttingDown)),
+            () = &mut stopped => Err(Refusal::new(RefusalKind::ShuttingDown)),
         };
-        // A client that left drops its receiver, and with it the body, which settles itself.
-        let _ = answer.send(response);
+        let (made, keeper) = match made {
+            Ok((made, keeper)) => (Ok(made), keeper),
+            Err(refusal) => (Err(refusal), None),
+        };
+        // A client that left drops its receiver, and with it the body: its keeper hears of it.
+        let _ = answer.send(made);
+        if let Some(keeper) = keeper {
+            keeper.keep(stopped).await;
+        }
     }
 
-    async fn make(self) -> Result<Answer, Refusal> {
+    async fn make(self) -> Result<(Answer, Option<Keeper>), Refusal> {
         let Outgoing {
             state,
             request,
             strip_usage,
+            usage_asked,
             mut call,
         } = self;
         let sent = async { forward(&state, request?).await };
@@ -230,24 +239,24 @@ impl Outgoing {
         };
         let (mut parts, incoming) = answer.into_parts();
         upstream::headers::to_client(&mut parts.headers);
-        budget_headers(&state, &call, &mut parts.headers);
         let readable = is_event_stream(&parts.headers) && !is_encoded(&parts.headers);
-        if parts.status.is_success() && readable {
-            parts.headers.remove(CONTENT_LENGTH);
-            let meter = StreamMeter::new(call.asked().wire, strip_usage);
-            let body = MeteredBody::new(incoming, meter, call);
-            return Ok(Response::from_parts(
-                parts,
-                AnswerBody::Metered(Box::new(body)),
-            ));
+        if !(parts.status.is_success() && readable) {
+            let answer = answer_whole(&state, parts, incoming, call).await?;
+            return Ok((answer, None));
         }
-        answer_whole(parts, incoming, call).await
+        parts.headers.remove(CONTENT_LENGTH);
+        budget_headers(&state, &call.payer(), None, &mut parts.headers);
+        let meter = StreamMeter::new(call.asked().wire, strip_usage).usage_asked(usage_asked);
+        let (body, keeper) = MeteredBody::new(incoming, meter, call);
+        let answer = Response::from_parts(parts, AnswerBody::Metered(body));
+        Ok((answer, Some(keeper)))
     }
 }
 
 /// Reads an answer that is no stream, settles by it, then hands it over.
 async fn answer_whole(
-    parts: response::Parts,
+    state: &State,
+    mut parts: response::Parts,
     incoming: Incoming,
     mut call: Call,
 ) -> Result<Answer, Refusal> {
@@ -257,14 +266,16 @@ async fn answer_whole(
     };
     match whole {
         Whole::Read(body) => {
-            if !parts.status.is_success() {
-                call.fail().await;
+            let payer = call.payer();
+            let cost = if !parts.status.is_success() {
+                call.fail().await
             } else if is_encoded(&parts.headers) {
-                call.settle(&meter::unread(), Outcome::Completed).await;
+                call.settle(&meter::unread(), Outcome::Completed).await
             } else {
                 let reported = read_response(call.asked().wire, &body);
-                call.settle(&reported, Outcome::Completed).await;
-            }
+                call.settle(&reported, Outcome::Completed).await
+            };
+            budget_headers(state, &payer, Some(cost), &mut parts.headers);
             Ok(Response::from_parts(parts, AnswerBody::from(body)))
         }
         Whole::TooLarge => {
@@ -286,7 +297,7 @@ async fn time_up(call: Call, why: TimeUp) -> Refusal {
         TimeUp::CallTime => Refusal::new(RefusalKind::UpstreamTimeout),
         TimeUp::Budget(error) => {
             let own = |path: &str| call.asked().within_root(path);
-            authorize::refusal(&error, own)
+            attempt::refusal(&error, own)
                 .for_good()
                 .with_detail("the call was cut")
         }
@@ -309,27 +320,26 @@ fn cap_field(upstream: &Upstream) -> CapField {
     }
 }
 
-/// Tells the caller's code where its budget stands.
-fn budget_headers(state: &State, call: &Call, headers: &mut HeaderMap) {
-    let Some(standing) = state.fisc.standing(call.budget()) else {
+/// Tells the caller's code where its budget stands, as far as its secret lets it see, and what
+/// the call did cost where that is known already.
+fn budget_headers(state: &State, payer: &Payer, cost: Option<Money>, headers: &mut HeaderMap) {
+    let Some(standing) = state.fisc.standing(payer.budget, &payer.root) else {
         return;
     };
     let limited = |units: i64| (units < i64::MAX).then_some(units);
-    let free = standing.room.now;
+    let free = standing.free;
     let active = limited(free.time().0);
     let left = standing
-        .room
         .deadline
         .map(|deadline| deadline.since(state.fisc.now()).0);
     let time = active.into_iter().chain(left).min();
-    let own = call.asked().within_root(&standing.binding);
     let headers_of = BudgetHeaders {
-        budget: own.then_some(standing.binding),
+        budget: standing.binding,
         level: standing.level,
         cost_free: limited(free.cost().nanos()).map(Money::from_nanos),
         tokens_free: limited(free.tokens().0).map(Tokens),
         time_free: time.map(TimeUs),
-        cost: None,
+        cost,
     };
     headers_of.write(headers);
 }

@@ -42,6 +42,10 @@ pub(crate) enum RefusalKind {
     BudgetExhausted,
     /// The time of the budget is over.
     TimeOver,
+    /// Its owner stopped the budget for now.
+    BudgetFrozen,
+    /// The budget's work was declared done.
+    BudgetReleased,
     /// The call is larger than the whole budget.
     RequestExceedsBudget,
     /// The call is larger than the budget allows a single call.
@@ -87,12 +91,12 @@ pub(crate) enum BudgetFacts {
     Own {
         /// Its path.
         path: String,
-        /// What was short; `None` when its time is over.
+        /// What was short; `None` when no amount was.
         short: Option<Figures>,
     },
     /// A budget above the caller's root: no name and no figures.
     Outer {
-        /// What was short; `None` when its time is over.
+        /// What was short; `None` when no amount was.
         resource: Option<Resource>,
     },
 }
@@ -157,6 +161,8 @@ impl Refusal {
             }
             fisc_core::Refusal::Never(short) => (RefusalKind::BudgetExhausted, Some(short)),
             fisc_core::Refusal::Deadline(_) => (RefusalKind::TimeOver, None),
+            fisc_core::Refusal::Frozen(_) => (RefusalKind::BudgetFrozen, None),
+            fisc_core::Refusal::Released(_) => (RefusalKind::BudgetReleased, None),
         };
         let budget = match path {
             Some(path) => BudgetFacts::Own {
@@ -207,6 +213,11 @@ impl Refusal {
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Refusal {
         self.detail = Some(detail.into());
         self
+    }
+
+    /// Returns why the request is not served.
+    pub(crate) fn kind(&self) -> RefusalKind {
+        self.kind
     }
 
     /// Returns the stable code, the same in body, headers, logs and metrics.
@@ -297,6 +308,8 @@ impl RefusalKind {
         match self {
             Kind::BudgetExhausted => row(402, "budget_exhausted", QUOTA, BILLING, Never),
             Kind::TimeOver => row(402, "budget_time_over", QUOTA, BILLING, Never),
+            Kind::BudgetFrozen => row(402, "budget_frozen", QUOTA, BILLING, Never),
+            Kind::BudgetReleased => row(402, "budget_released", QUOTA, BILLING, Never),
             Kind::RequestExceedsBudget => row(402, "request_exceeds_budget", QUOTA, BILLING, Never),
             Kind::RequestExceedsCallLimit => {
                 row(402, "request_exceeds_call_limit", QUOTA, BILLING, Never)

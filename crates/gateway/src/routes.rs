@@ -27,7 +27,8 @@ pub(crate) enum RouteKind {
     Free,
     /// A client asks whether anybody is here: answer, do not forward.
     Probe,
-    /// Not known to be free or metered: refuse under a budget of tokens or cost.
+    /// Not known to be free or metered: refuse where tokens or cost are limited, else pass it
+    /// and count it.
     Unmetered,
     /// Spelt so that the upstream may read another path than we do: always refuse.
     Ambiguous,

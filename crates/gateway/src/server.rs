@@ -90,13 +90,13 @@ impl Drop for Server {
 
 async fn accept(listener: TcpListener, state: Arc<State>, mut stopped: watch::Receiver<bool>) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Not `pipeline_flush`: with it, what a client does not read is buffered without an end.
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ_MAX)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .pipeline_flush(true);
+        .max_buf_size(HEADER_BYTES_MAX);
     let builder = Arc::new(builder.http1_only());
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();

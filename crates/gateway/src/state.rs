@@ -1,9 +1,10 @@
 //! What every request shares: the books, the prices, what was learned, the upstreams.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+mod traffic;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fisc::{Fisc, Resource};
+use fisc::Fisc;
 use fisc_llm::{Learner, PriceBook};
 use tokio::sync::watch;
 
@@ -11,6 +12,9 @@ use crate::policy::Policy;
 use crate::proxy::identify::Callers;
 use crate::routes::Provider;
 use crate::upstream::{Client, Upstream};
+
+pub use self::traffic::Limiting;
+pub(crate) use self::traffic::{Final, RanOut, Traffic};
 
 /// What every request shares.
 pub(crate) struct State {
@@ -23,29 +27,6 @@ pub(crate) struct State {
     pub(crate) traffic: Traffic,
     learned: Mutex<Learner>,
     stopped: watch::Sender<bool>,
-}
-
-/// Counters of what passed, for whoever runs the gateway.
-#[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    /// Calls that wait for room now.
-    pub(crate) waiting: AtomicU32,
-    /// Calls that were admitted.
-    pub(crate) admitted: AtomicU64,
-    /// Calls that were refused for good since the last one that was admitted.
-    pub(crate) refused_in_a_row: AtomicU64,
-    /// Calls that were refused for good.
-    pub(crate) refused: AtomicU64,
-    limiting: Mutex<Option<Limiting>>,
-}
-
-/// What stopped a call for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limiting {
-    /// The path of the budget.
-    pub budget: String,
-    /// The resource, or `None` for elapsed time.
-    pub resource: Option<Resource>,
 }
 
 // === impl State ===
@@ -65,8 +46,8 @@ impl State {
             upstreams,
             client,
             prices,
+            traffic: Traffic::new(policy.max_refusals),
             policy,
-            traffic: Traffic::default(),
             learned: Mutex::default(),
             stopped: watch::Sender::new(false),
         }
@@ -97,30 +78,5 @@ impl State {
         self.upstreams
             .iter()
             .find(|upstream| upstream.provider() == provider)
-    }
-}
-
-// === impl Traffic ===
-
-impl Traffic {
-    pub(crate) fn count_admitted(&self) {
-        self.admitted.fetch_add(1, Ordering::Relaxed);
-        self.refused_in_a_row.store(0, Ordering::Relaxed);
-    }
-
-    /// Counts a call that was refused for good, and which budget did so, if one did.
-    pub(crate) fn count_refused(&self, limiting: Option<Limiting>) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        self.refused_in_a_row.fetch_add(1, Ordering::Relaxed);
-        if limiting.is_some() {
-            *self.limiting.lock().unwrap_or_else(PoisonError::into_inner) = limiting;
-        }
-    }
-
-    pub(crate) fn limiting(&self) -> Option<Limiting> {
-        self.limiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 }

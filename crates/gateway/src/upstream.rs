@@ -35,6 +35,7 @@ pub struct Upstream {
     passes_credentials: bool,
     cap_field: CapField,
     include_usage: bool,
+    default_tier: Option<String>,
 }
 
 /// What the gateway shows an upstream to be let in.
@@ -130,6 +131,7 @@ impl Upstream {
             passes_credentials: matches!(credential, Credential::Caller),
             cap_field,
             include_usage: true,
+            default_tier: None,
         })
     }
 
@@ -148,6 +150,14 @@ impl Upstream {
         self
     }
 
+    /// Sets the service tier at which calls are served that name none, as the provider's account
+    /// has it. Unset, such calls are held at the dearest tier of their model.
+    #[must_use]
+    pub fn with_default_tier(mut self, tier: impl Into<String>) -> Upstream {
+        self.default_tier = Some(tier.into());
+        self
+    }
+
     /// Returns whose API it is.
     pub fn provider(&self) -> Provider {
         self.provider
@@ -161,6 +171,11 @@ impl Upstream {
     /// Says whether a streaming request is made to ask for its usage.
     pub fn include_usage(&self) -> bool {
         self.include_usage
+    }
+
+    /// Returns the service tier of calls that name none; `None` when nobody said.
+    pub fn default_tier(&self) -> Option<&str> {
+        self.default_tier.as_deref()
     }
 
     /// Returns the URL of a route's path, which begins with `/v1` where it is a known one.
@@ -203,6 +218,7 @@ impl fmt::Debug for Upstream {
             .field("base", &base)
             .field("cap_field", &self.cap_field)
             .field("include_usage", &self.include_usage)
+            .field("default_tier", &self.default_tier)
             .finish_non_exhaustive()
     }
 }

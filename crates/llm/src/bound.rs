@@ -35,12 +35,9 @@ pub struct InputBound {
 pub enum How {
     /// One token per byte of the whole body.
     Bytes,
-    /// The reported usage of an identical prefix, and one token per byte after it.
+    /// The reported usage of an identical prefix, or its exact count, and one token per byte
+    /// after it.
     Prefix,
-    /// An exact count.
-    Counted,
-    /// A high quantile of the learned tokens per byte: likely, not certain.
-    Quantile,
 }
 
 // === impl InputBound ===
@@ -65,53 +62,6 @@ impl InputBound {
             how,
         }
         .with_unseen(shape, limits)
-    }
-
-    /// Takes an exact count, by a tokenizer or the provider, as the bound.
-    pub fn counted(tokens: u64) -> InputBound {
-        let tokens = tokens.saturating_add(TEMPLATE_PER_CALL);
-        InputBound {
-            tokens,
-            bounded: true,
-            how: How::Counted,
-        }
-    }
-
-    /// Takes a learned quantile of tokens per byte, in millionths, instead of one per byte. Not a
-    /// certain bound; never larger than [`InputBound::of_body`], which is returned when smaller.
-    #[must_use]
-    pub fn likely(
-        self,
-        shape: &InputShape,
-        known: Option<Known>,
-        tokens_per_mbyte: u64,
-        limits: &ModelLimits,
-    ) -> InputBound {
-        let (base, bytes) = match known {
-            Some(known) => (known.tokens, known.bytes_after),
-            None => (0, shape.body_bytes),
-        };
-        let scaled = u128::from(bytes) * u128::from(tokens_per_mbyte);
-        let tokens = u64::try_from(scaled.div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        let tokens = [
-            base,
-            tokens,
-            images(shape, bytes, limits),
-            TEMPLATE_PER_CALL,
-        ]
-        .into_iter()
-        .fold(0, u64::saturating_add);
-        let likely = InputBound {
-            tokens,
-            bounded: false,
-            how: How::Quantile,
-        };
-        let likely = likely.with_unseen(shape, limits);
-        if likely.tokens < self.tokens {
-            likely
-        } else {
-            self
-        }
     }
 
     /// Makes room for what the body only refers to: at most a whole context window. Tools that
@@ -240,15 +190,5 @@ mod tests {
         };
         let bound = InputBound::of_body(Wire::AnthropicMessages, &tools, None, &limits());
         assert!(bound.tokens >= 1_000 + TOOLS_PROMPT);
-    }
-
-    #[test]
-    fn the_likely_bound_is_marked_and_never_above_the_certain_one() {
-        let shape = shape(10_000);
-        let certain = InputBound::of_body(Wire::OpenAiChat, &shape, None, &limits());
-        let likely = certain.likely(&shape, None, 300_000, &limits());
-        assert_eq!(likely.tokens, 3_000 + TEMPLATE_PER_CALL);
-        assert_eq!((likely.bounded, likely.how), (false, How::Quantile));
-        assert_eq!(certain.likely(&shape, None, 1_500_000, &limits()), certain);
     }
 }

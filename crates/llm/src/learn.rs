@@ -24,8 +24,6 @@ const RATIOS_MAX: usize = 1_024;
 /// Classes of calls (agent, model) whose output and duration are remembered.
 const CLASSES_MAX: usize = 4_096;
 
-/// The latest ratios that a quantile looks at.
-const RATIO_WINDOW: usize = 1_000;
 /// The latest calls of a class that its quantiles look at.
 const CLASS_WINDOW: usize = 500;
 /// Samples below which a class has no quantiles.
@@ -134,14 +132,12 @@ struct Class {
     time: Window,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Ratio {
     /// Of whole bodies.
     whole: Mean,
     /// Of what was new after a known prefix.
     added: Mean,
-    /// Millionths of a token per byte.
-    window: Window,
 }
 
 /// A mean ratio in which old calls fade.
@@ -224,16 +220,6 @@ impl Learner {
         }
     }
 
-    /// Returns the 99.9 % quantile of tokens per byte of a model, in millionths; `None` below
-    /// [`SAMPLES_MIN`] samples.
-    pub fn tokens_per_mbyte(&self, call: &CallClass<'_>) -> Option<u64> {
-        let ratio = self.ratios.peek(self.ratio_key(call))?;
-        ratio
-            .window
-            .quantile(999)
-            .filter(|_| ratio.window.len() >= SAMPLES_MIN)
-    }
-
     /// Returns the quantiles of a class's output tokens; `None` below [`SAMPLES_MIN`] samples.
     pub fn output(&self, call: &CallClass<'_>) -> Option<Quantiles> {
         quantiles(&self.classes.peek(self.class_key(call))?.output)
@@ -277,17 +263,13 @@ impl Learner {
         }
         let tokens = input.saturating_sub(base);
         let key = self.ratio_key(call);
-        let ratio = self.ratios.get_or_insert_with(key, Ratio::new);
+        let ratio = self.ratios.get_or_insert_with(key, Ratio::default);
         let mean = if known.is_some() {
             &mut ratio.added
         } else {
             &mut ratio.whole
         };
         mean.add(tokens, bytes);
-        let millionths = (u128::from(tokens) * 1_000_000).div_ceil(u128::from(bytes));
-        ratio
-            .window
-            .add(u64::try_from(millionths).unwrap_or(u64::MAX));
     }
 
     /// A prefix never has more tokens than any request that starts with it. The usage of a
@@ -366,19 +348,6 @@ impl Class {
         Class {
             output: Window::new(CLASS_WINDOW),
             time: Window::new(CLASS_WINDOW),
-        }
-    }
-}
-
-// === impl Ratio ===
-
-impl Ratio {
-    fn new() -> Ratio {
-        let (whole, added) = (Mean::default(), Mean::default());
-        Ratio {
-            whole,
-            added,
-            window: Window::new(RATIO_WINDOW),
         }
     }
 }

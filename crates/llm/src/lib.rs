@@ -24,8 +24,8 @@ pub use facts::{
 pub use learn::{Accuracy, CallClass, Expected, Known, Learner, Lesson, Quantiles, SAMPLES_MIN};
 pub use models::{Maximum, ModelLimits};
 pub use prices::{
-    CallBound, ContextTier, DecimalError, ModelPrice, OverlayError, PicoUsdPerToken, Price,
-    PriceBook, Rates, Schedule, Source,
+    CallBound, ContextTier, DecimalError, ListedModel, ModelPrice, OverlayError, PicoUsdPerToken,
+    Price, PriceBook, Rates, Schedule, Source,
 };
 pub use report::{Flaw, FlawKind, Flaws, Reported, read_response};
 pub use size::{Ask, OUTPUT_FLOOR, Sizing, size};

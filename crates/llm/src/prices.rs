@@ -36,6 +36,15 @@ pub enum Price {
     Unpriced,
 }
 
+/// A model of which a price book has something to say.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListedModel {
+    /// Its provider; `None` where the owner's entry is for any.
+    pub provider: Option<String>,
+    /// Its name; of an owner's entry also the beginning of names, followed by `*`.
+    pub model: String,
+}
+
 /// Prices of all models, immutable but for its memory of what was looked up.
 pub struct PriceBook {
     version: String,
@@ -97,6 +106,20 @@ impl PriceBook {
     /// Returns the version that ledger entries name: the catalogue's, and a hash of the overlay.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Lists what the owner's entries match, as written, then the models of the catalogue; not
+    /// all of them have a price.
+    pub fn models(&self) -> Vec<ListedModel> {
+        let owners = self.overlay.models().map(|(provider, model)| ListedModel {
+            provider: provider.map(str::to_owned),
+            model,
+        });
+        let builtin = catalogue::models().map(|(provider, model)| ListedModel {
+            provider: Some(provider.to_owned()),
+            model: model.to_owned(),
+        });
+        owners.chain(builtin).collect()
     }
 
     /// Returns the price of a model at a time.

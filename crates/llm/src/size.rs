@@ -76,6 +76,8 @@ pub enum Sizing {
     Wait {
         /// The least that it can do with.
         least: Amount,
+        /// What it waits for while others run: at least that, and more than is free.
+        wanted: Amount,
     },
     /// It cannot fit even when every open hold is voided.
     Never {
@@ -107,7 +109,13 @@ pub fn size(ask: &Ask<'_>, free: &Amount, idle: &Amount) -> Sizing {
     }
     let never = Amount::from_raw([i64::MAX; Resource::COUNT]);
     match ask.amount(sizer.least_output(), sizer.least_time()) {
-        Ok(least) if least.fits(idle) && least.fits(&ask.per_call) => Sizing::Wait { least },
+        Ok(least) if least.fits(idle) && least.fits(&ask.per_call) => {
+            let wanted = ask.amount(sizer.usual_output(), sizer.usual_time());
+            Sizing::Wait {
+                least,
+                wanted: wanted.unwrap_or(never),
+            }
+        }
         least => Sizing::Never {
             least: least.unwrap_or(never),
         },
@@ -228,14 +236,13 @@ impl<'a> Sizer<'a> {
         if limit <= self.beside().time() {
             times[0] = Some(limit);
         }
-        if let Some(q99) = self.ask.time_q99 {
-            let usual = TimeUs(q99.0.saturating_add(q99.0 / 4)).clamp(least, limit);
+        let usual = self.usual_time();
+        let sampled = self.ask.time_q99.is_some();
+        if sampled {
             times[1] = Some(usual).filter(|usual| *usual <= free);
         }
         let left = limit.min(free);
-        let unsampled = self.ask.time_q99.is_none();
-        let enough = unsampled && left >= TimeUs(limit.0 / TIME_DECENT_PART);
-        if left >= least && (enough || self.alone()) {
+        if left >= least && ((!sampled && left >= usual) || self.alone()) {
             times[2] = Some(left);
         }
         let time_costs = self
@@ -260,8 +267,8 @@ impl<'a> Sizer<'a> {
         if self.fits(self.wanted, time, &beside) {
             return Some(self.wanted);
         }
-        if let Some(q99) = self.ask.output_q99 {
-            let usual = q99.max(self.floor).min(self.wanted);
+        let usual = self.usual_output();
+        if self.ask.output_q99.is_some() {
             if self.fits(usual, time, self.free) {
                 return Some(usual);
             }
@@ -271,8 +278,25 @@ impl<'a> Sizer<'a> {
                 .filter(|left| self.alone() && *left >= self.least_output());
         }
         let left = self.left(time)?;
-        let enough = left >= self.wanted.min(OUTPUT_DECENT);
-        (left >= self.floor && (enough || self.alone())).then_some(left)
+        (left >= self.floor && (left >= usual || self.alone())).then_some(left)
+    }
+
+    /// Returns the output with which a call does not wait for others to end: what 99 % of such
+    /// calls need, or, where nothing is known of them, a decent one.
+    fn usual_output(&self) -> u64 {
+        match self.ask.output_q99 {
+            Some(q99) => q99.max(self.floor).min(self.wanted),
+            None => OUTPUT_DECENT.min(self.wanted).max(self.floor),
+        }
+    }
+
+    /// Returns the time with which it does not wait, likewise.
+    fn usual_time(&self) -> TimeUs {
+        let usual = match self.ask.time_q99 {
+            Some(q99) => TimeUs(q99.0.saturating_add(q99.0 / 4)),
+            None => TimeUs(self.time_limit.0 / TIME_DECENT_PART),
+        };
+        usual.min(self.time_limit).max(self.least_time())
     }
 
     /// Returns the largest cap, up to the one wanted, whose hold is free.

@@ -127,16 +127,6 @@ impl StreamMeter {
         self.events.reported()
     }
 
-    /// Returns the bytes of output so far, at no cost.
-    pub fn output_bytes(&self) -> u64 {
-        self.events.output().0
-    }
-
-    /// Returns the number of events with output so far, at no cost.
-    pub fn output_events(&self) -> u64 {
-        self.events.output().1
-    }
-
     /// Says whether the wire's last event has come.
     pub fn is_done(&self) -> bool {
         self.events.is_done()

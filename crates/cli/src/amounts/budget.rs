@@ -1,8 +1,8 @@
 //! Budgets of `-b/--budget PATH=SPEC`.
 
-use fisc_core::{Money, TimeUs, TokenCounting, Tokens, check_name};
+use fisc_core::{Money, TimeUs, check_name};
 
-use super::{AmountError, parse_cost, parse_duration, parse_time, parse_tokens};
+use super::{AmountError, TokenAmount, parse_cost, parse_duration, parse_time, parse_tokens};
 
 const SPEC_HINT: &str = "write PATH=SPEC, as in team/writer=1.20 or \
                          team/writer=cost=1.20,tokens=50k,time=5m,active-time=1m";
@@ -22,7 +22,7 @@ pub struct LimitsSpec {
     /// The cost.
     pub cost: Option<Limit<Money>>,
     /// The tokens, and which of them count if it was said.
-    pub tokens: Option<Limit<(Option<TokenCounting>, Tokens)>>,
+    pub tokens: Option<Limit<TokenAmount>>,
     /// The wall-clock time.
     pub time: Option<Limit<TimeUs>>,
     /// The sum of the durations of calls.
@@ -133,10 +133,17 @@ fn bare_cost(text: &str) -> Result<Money, AmountError> {
 
 #[cfg(test)]
 mod tests {
+    use fisc_core::{TokenCounting, Tokens};
+
     use super::*;
 
     fn cost(nanos: i64) -> Limit<Money> {
         Limit::At(Money::from_nanos(nanos))
+    }
+
+    fn tokens(counting: Option<TokenCounting>, tokens: i64) -> Limit<TokenAmount> {
+        let tokens = Tokens(tokens);
+        Limit::At(TokenAmount { counting, tokens })
     }
 
     #[test]
@@ -148,7 +155,7 @@ mod tests {
             budget.limits,
             LimitsSpec {
                 cost: Some(cost(1_200_000_000)),
-                tokens: Some(Limit::At((Some(TokenCounting::Total), Tokens(50_000)))),
+                tokens: Some(tokens(Some(TokenCounting::Total), 50_000)),
                 time: Some(Limit::At(TimeUs(300_000_000))),
                 active_time: Some(Limit::At(TimeUs(60_000_000))),
             }
@@ -161,7 +168,7 @@ mod tests {
             .expect("zeros")
             .limits;
         assert_eq!(zero.cost, Some(cost(0)));
-        assert_eq!(zero.tokens, Some(Limit::At((None, Tokens(0)))));
+        assert_eq!(zero.tokens, Some(tokens(None, 0)));
         assert_eq!(zero.active_time, Some(Limit::At(TimeUs(0))));
         let none = parse_budget("a=none,tokens=none,time=none")
             .expect("no limits")
@@ -204,7 +211,11 @@ mod tests {
                 "time \"0s\": no time at all, so it would be over at once",
                 "90s",
             ),
-            ("a=tokens=-1", "tokens \"-1\": not a number", "500k"),
+            (
+                "a=tokens=-1",
+                "tokens \"-1\": not a number of the expected form",
+                "500k",
+            ),
             (
                 "a=.50",
                 "cost \".50\": an amount of money cannot start with '.' or '00'",

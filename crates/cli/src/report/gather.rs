@@ -1,19 +1,35 @@
 //! Gathering a report from a ledger.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use fisc::clock::{Clock, SystemClock};
-use fisc_core::{
-    BudgetId, Level, Money, Resource, Restored, Thresholds, Timestamp, TokenClass, Tree, Usage,
+use fisc_core::{Amount, BudgetId, Resource, Restored, Thresholds, Timestamp, Tree};
+use fisc_ledger::{DoubtfulHold, Filter, GroupBy, OpenHold, Reader, RollupRow, Totals};
+
+use super::life::{Life, State};
+use super::outlook::forecast;
+use super::rows::{level_of, show_hour};
+use super::since::Since;
+use super::{
+    AmountRow, BudgetRow, LimitingRow, OverheadRow, Report, ResourceRow, UsageRow, UseRow, tags,
 };
-use fisc_ledger::{Filter, GroupBy, Reader, RollupRow, Totals};
-
-use super::{BudgetRow, LimitingRow, Report, ResourceRow, UsageRow, UseRow};
 use crate::failure::Failure;
 
 /// The keys under which a run keeps what it is in its ledger.
 #[derive(Debug)]
 pub struct Names;
+
+/// What a report is to tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scope<'a> {
+    /// How the run ended, where that is known before the ledger knows.
+    pub ended: Option<&'a Ended>,
+    /// From when on calls are told of.
+    pub since: Option<Since>,
+    /// Whether to tell them apart by tag, which reads every entry.
+    pub tags: bool,
+}
 
 /// How a run ended, for a report that is written before the ledger knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,77 +75,41 @@ impl Names {
     pub const PRICES: &'static str = "prices";
     /// When it ended, in microseconds since 1970.
     pub const ENDED: &'static str = "ended_us";
+    /// The processor time that Fisc took itself, in microseconds.
+    pub const CPU: &'static str = "cpu_us";
 }
 
-/// Reads a report. `ended` goes before what the ledger says of the run's end.
-pub fn gather(ledger: &Path, ended: Option<&Ended>) -> Result<Report, Failure> {
+/// Reads a report.
+pub fn gather(ledger: &Path, scope: &Scope<'_>) -> Result<Report, Failure> {
     let reader = Reader::open(ledger)?;
+    let life = Life::of(ledger, &reader, scope.ended.map(|ended| ended.at))?;
     let snapshot = reader.snapshot()?;
-    let (tree, at) = tree(&reader)?;
+    let tree = tree(&reader, life.at)?;
+    let filter = Filter {
+        hour_from: scope.since.map(|since| since.hour),
+        ..Filter::default()
+    };
+    let (open, doubtful) = reader.holds()?;
     let source = Source {
         reader: &reader,
         tree: &tree,
+        filter,
+        open,
+        doubtful,
     };
-    let started = source.number(Names::STARTED)?.map(Timestamp);
-    let over = match ended {
-        Some(ended) => Some(ended.at),
-        None => source.number(Names::ENDED)?.map(Timestamp),
-    };
-    let (outcome, exit_code, limiting) = match ended {
-        Some(ended) => ended.parts(),
-        None => source.ending()?,
-    };
-    let total = source.uses(GroupBy::default())?.pop().unwrap_or_default();
-    let (_, in_doubt) = reader.holds()?;
-    let report = Report {
-        is_run: started.is_some(),
-        run: reader
-            .meta(Names::RUN)?
-            .unwrap_or_else(|| ledger.display().to_string()),
-        outcome,
-        exit_code,
-        limiting,
-        elapsed_ms: started
-            .zip(over)
-            .map(|(start, end)| end.since(start).0 / 1000),
-        budgets: source.budgets(over.unwrap_or(at)),
-        agents: source.uses(GroupBy {
-            budget: true,
-            ..GroupBy::default()
-        })?,
-        operations: source.uses(GroupBy {
-            budget: true,
-            operation: true,
-            ..GroupBy::default()
-        })?,
-        models: source.uses(GroupBy {
-            provider: true,
-            model: true,
-            ..GroupBy::default()
-        })?,
-        hours: source.uses(GroupBy {
-            hour: true,
-            ..GroupBy::default()
-        })?,
-        refused: reader
-            .refusals(&Filter::default())?
-            .iter()
-            .map(|row| row.refused)
-            .sum(),
-        estimated: total.estimated,
-        in_doubt: in_doubt.len() as u64,
-        counting: reader
-            .meta("token_counting")?
-            .unwrap_or_else(|| "fresh".to_owned()),
-        prices: reader.meta(Names::PRICES)?,
-    };
+    let report = source.report(ledger, scope, &life)?;
     drop(snapshot);
     Ok(report)
 }
 
-/// Rebuilds the tree that a ledger describes, with the holds that are open in it, as it stood
-/// when its run ended, or stands now; returns it with that time.
-pub(crate) fn tree(reader: &Reader) -> Result<(Tree, Timestamp), Failure> {
+/// Reads a number that a run keeps in its ledger.
+pub(super) fn number(reader: &Reader, key: &str) -> Result<Option<i64>, Failure> {
+    Ok(reader.meta(key)?.and_then(|text| text.parse().ok()))
+}
+
+/// Rebuilds the tree that a ledger describes, with the holds that are open in it, as it stood or
+/// stands at a time.
+pub(crate) fn tree(reader: &Reader, at: Timestamp) -> Result<Tree, Failure> {
     let mut tree = Tree::new(Thresholds::default());
     let broken = |why: String| Failure::internal(format!("the ledger's budgets: {why}"));
     for row in reader.budgets()? {
@@ -150,29 +130,96 @@ pub(crate) fn tree(reader: &Reader) -> Result<(Tree, Timestamp), Failure> {
         let restored = tree.restore_hold(hold.at, hold.id, hold.budget, hold.amount);
         restored.map_err(|error| broken(error.to_string()))?;
     }
-    let ended = reader
-        .meta(Names::ENDED)?
-        .and_then(|text| text.parse().ok());
-    let at = ended.map_or_else(|| SystemClock::default().now(), Timestamp);
     // Only levels are looked at; what changed them is of no interest here.
     tree.tick(at, &mut Vec::new());
-    Ok((tree, at))
+    Ok(tree)
 }
 
 struct Source<'a> {
     reader: &'a Reader,
     tree: &'a Tree,
+    filter: Filter,
+    open: Vec<OpenHold>,
+    doubtful: Vec<DoubtfulHold>,
 }
+
+/// What tells refusals apart: agent, operation, model and hour, as far as asked for.
+type RefusalKey = (
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
 
 // === impl Source ===
 
 impl Source<'_> {
-    fn number(&self, key: &str) -> Result<Option<i64>, Failure> {
-        Ok(self.reader.meta(key)?.and_then(|text| text.parse().ok()))
+    fn report(&self, ledger: &Path, scope: &Scope<'_>, life: &Life) -> Result<Report, Failure> {
+        let Source { reader, .. } = self;
+        let (outcome, exit_code, limiting) = match scope.ended {
+            Some(ended) => ended.parts(),
+            None => self.ending()?,
+        };
+        let elapsed = life.elapsed(reader)?;
+        let total = self.uses(GroupBy::default())?.pop().unwrap_or_default();
+        let (in_doubt, amount) = self.in_doubt(life);
+        let agent = GroupBy {
+            budget: true,
+            ..GroupBy::default()
+        };
+        let operation = GroupBy {
+            operation: true,
+            ..agent
+        };
+        let model = GroupBy {
+            provider: true,
+            model: true,
+            ..GroupBy::default()
+        };
+        let hour = GroupBy {
+            hour: true,
+            ..GroupBy::default()
+        };
+        Ok(Report {
+            is_run: life.started.is_some(),
+            runs: life.state == State::Runs,
+            run: reader
+                .meta(Names::RUN)?
+                .unwrap_or_else(|| ledger.display().to_string()),
+            outcome,
+            exit_code,
+            limiting,
+            elapsed_ms: elapsed.map(|(time, _)| time.0 / 1000),
+            elapsed_from: elapsed.map(|(_, from)| from.name()),
+            since: scope.since.map(|since| show_hour(since.hour)),
+            budgets: self.budgets(life.at),
+            agents: self.uses(agent)?,
+            operations: self.uses(operation)?,
+            models: self.uses(model)?,
+            hours: self.uses(hour)?,
+            tags: scope
+                .tags
+                .then(|| tags::gather(reader, scope.since))
+                .transpose()?,
+            no_metered_call: self.no_metered_call()?,
+            refused: total.refused.unwrap_or(0),
+            estimated: total.estimated,
+            in_doubt,
+            in_doubt_amount: AmountRow::from(amount),
+            forecast: match life.state {
+                State::Runs => Some(forecast(self.tree, life.at, &self.all(agent)?)),
+                State::Ended | State::Left => None,
+            },
+            overhead: self.overhead()?,
+            counting: reader
+                .meta(fisc::COUNTING_KEY)?
+                .unwrap_or_else(|| "fresh".to_owned()),
+            prices: reader.meta(Names::PRICES)?,
+        })
     }
 
     fn ending(&self) -> Result<Ending, Failure> {
-        let code = self.number(Names::EXIT_CODE)?;
+        let code = number(self.reader, Names::EXIT_CODE)?;
         let code = code.and_then(|code| u8::try_from(code).ok());
         Ok((self.reader.meta(Names::OUTCOME)?, code, self.limiting()?))
     }
@@ -215,29 +262,90 @@ impl Source<'_> {
         rows.collect()
     }
 
+    /// Counts the holds whose end nobody knows, and sums up what they are charged or hold.
+    fn in_doubt(&self, life: &Life) -> (u64, Amount) {
+        // What a dead process left open is in doubt, whether or not somebody booked that.
+        let left: &[OpenHold] = match life.state {
+            State::Left => &self.open,
+            State::Runs | State::Ended => &[],
+        };
+        let held = left.iter().map(|hold| hold.amount);
+        let charged = self.doubtful.iter().map(|doubt| doubt.charged);
+        let all: Vec<Amount> = held.chain(charged).collect();
+        let sum = all
+            .iter()
+            .copied()
+            .fold(Amount::ZERO, Amount::saturating_add);
+        (all.len() as u64, sum)
+    }
+
+    /// Says whether the whole ledger knows of no call: none ended, is open or was refused.
+    fn no_metered_call(&self) -> Result<bool, Failure> {
+        let ended = self.all(GroupBy::default())?;
+        let refused = self.reader.refusals(&Filter::default())?;
+        let attempts = |row: &RollupRow| row.totals.attempts + row.totals.voided;
+        let known = ended.iter().map(attempts).sum::<u64>() + self.open.len() as u64;
+        Ok(known == 0 && refused.is_empty())
+    }
+
+    fn overhead(&self) -> Result<Option<OverheadRow>, Failure> {
+        let Some(cpu_us) = number(self.reader, Names::CPU)? else {
+            return Ok(None);
+        };
+        let all = self.all(GroupBy::default())?;
+        let calls_us = all.iter().map(|row| row.totals.duration.0).sum();
+        Ok(Some(OverheadRow { cpu_us, calls_us }))
+    }
+
+    /// Returns sums over all hours, whatever the report is about.
+    fn all(&self, by: GroupBy) -> Result<Vec<RollupRow>, Failure> {
+        Ok(self.reader.rollups(&Filter::default(), by)?)
+    }
+
     fn uses(&self, by: GroupBy) -> Result<Vec<UseRow>, Failure> {
-        let rows = self.reader.rollups(&Filter::default(), by)?;
+        let rows = self.reader.rollups(&self.filter, by)?;
         let mut uses: Vec<UseRow> = rows.iter().map(|row| self.row(row)).collect();
-        if by.hour || by.provider {
-            return Ok(uses);
-        }
-        for refusal in self.reader.refusals(&Filter::default())? {
-            let agent = by.budget.then(|| self.path(refusal.budget));
-            let operation = by.operation.then(|| refusal.operation.to_string());
-            let same = |row: &&mut UseRow| row.agent == agent && row.operation == operation;
-            if let Some(row) = uses.iter_mut().find(same) {
-                row.refused += refusal.refused;
+        for (key, refused) in self.refusals(by)? {
+            let (agent, operation, model, hour) = key;
+            let mut same = uses.iter_mut().filter(|row| {
+                row.agent == agent
+                    && row.operation == operation
+                    && row.model == model
+                    && row.hour == hour
+            });
+            // Of a refused call only the model is known: where two providers sold it, the
+            // refusals are a row of their own.
+            if let (Some(row), None) = (same.next(), same.next()) {
+                row.refused = Some(refused);
                 continue;
             }
             uses.push(UseRow {
                 agent,
                 operation,
-                refused: refusal.refused,
-                cost_usd: Money::ZERO.to_decimal(),
-                ..UseRow::default()
+                model,
+                hour,
+                refused: Some(refused),
+                ..UseRow::default().with_cost_shown()
             });
         }
+        if by.hour {
+            uses.sort_by(|one, other| one.hour.cmp(&other.hour));
+        }
         Ok(uses)
+    }
+
+    fn refusals(&self, by: GroupBy) -> Result<BTreeMap<RefusalKey, u64>, Failure> {
+        let mut sums = BTreeMap::new();
+        for row in self.reader.refusals(&self.filter)? {
+            let key = (
+                by.budget.then(|| self.path(row.budget)),
+                by.operation.then(|| row.operation.to_string()),
+                by.model.then(|| row.model.to_string()),
+                by.hour.then(|| show_hour(row.hour)),
+            );
+            *sums.entry(key).or_default() += row.refused;
+        }
+        Ok(sums)
     }
 
     fn row(&self, row: &RollupRow) -> UseRow {
@@ -249,62 +357,29 @@ impl Source<'_> {
             amount,
             ..
         } = row.totals;
-        let text = |name: &Option<std::sync::Arc<str>>| name.as_deref().map(str::to_owned);
+        let text = |name: &Option<Arc<str>>| name.as_deref().map(str::to_owned);
         UseRow {
             agent: row.budget.map(|id| self.path(id)),
             operation: text(&row.operation),
             provider: text(&row.provider),
             model: text(&row.model),
             hour: row.hour.map(show_hour),
+            tag: None,
             calls,
             attempts,
             completed,
-            refused: 0,
+            refused: Some(0),
             estimated,
             tokens: amount.tokens().0,
             usage: UsageRow::from(&row.totals.usage),
             cost_nanousd: amount.cost().nanos(),
-            cost_usd: amount.cost().to_decimal(),
+            cost_usd: String::new(),
             time_us: amount.time().0,
         }
+        .with_cost_shown()
     }
 
     fn path(&self, id: BudgetId) -> String {
         self.tree.path(id)
-    }
-}
-
-// === impl UsageRow ===
-
-impl From<&Usage> for UsageRow {
-    fn from(usage: &Usage) -> UsageRow {
-        UsageRow {
-            input: usage.get(TokenClass::UncachedInput),
-            cache_read: usage.get(TokenClass::CacheRead),
-            cache_write_5m: usage.get(TokenClass::CacheWrite5m),
-            cache_write_1h: usage.get(TokenClass::CacheWrite1h),
-            audio_input: usage.get(TokenClass::AudioInput),
-            image_input: usage.get(TokenClass::ImageInput),
-            output: usage.get(TokenClass::Output),
-            audio_output: usage.get(TokenClass::AudioOutput),
-            image_output: usage.get(TokenClass::ImageOutput),
-            reasoning: usage.reasoning,
-            searches: usage.units.searches,
-        }
-    }
-}
-
-fn level_of(spent: i64, limit: i64) -> Level {
-    let mut level = Level::Green;
-    while let Some(next) = Thresholds::default().step(level, spent, limit) {
-        level = next;
-    }
-    level
-}
-
-fn show_hour(hours: i64) -> String {
-    match jiff::Timestamp::from_second(hours.saturating_mul(3600)) {
-        Ok(at) => at.strftime("%Y-%m-%dT%H:00Z").to_string(),
-        Err(_) => hours.to_string(),
     }
 }

@@ -4,22 +4,31 @@ use std::io::{self, Write};
 
 use fisc_core::{Money, TimeUs, Tokens};
 
-use super::{BudgetRow, Report, ResourceRow, UseRow};
+use super::life::ElapsedFrom;
+use super::{BudgetRow, Report, ResourceForecast, ResourceRow, UseRow};
 use crate::amounts::{show_cost, show_count, show_duration, show_tokens};
 use crate::args::ReportBy;
 
 const BAR_WIDTH: usize = 20;
 
+/// What is said of a run that never called.
+pub(crate) const NO_METERED_CALL: &str = "no metered call was seen: the program did not use the \
+     gateway's base URL (see docs/guides/run.md)";
+
 /// Writes a report as text.
 pub fn write_text(out: &mut impl Write, report: &Report, by: ReportBy) -> io::Result<()> {
     let ending = match (&report.outcome, report.exit_code) {
         (Some(outcome), Some(code)) => format!(" {outcome}, exit {code} ──"),
+        _ if report.is_run && report.runs => " running ──".to_owned(),
         _ if report.is_run => " not ended ──".to_owned(),
         _ => String::new(),
     };
     writeln!(out, "── fisc report {} ──{ending}", report.run)?;
     if let Some(root) = report.budgets.first() {
         write_limits(out, report, root)?;
+    }
+    if let Some(since) = &report.since {
+        writeln!(out, " calls since {since}:")?;
     }
     match by {
         ReportBy::Agent => write_agents(out, report)?,
@@ -30,7 +39,9 @@ pub fn write_text(out: &mut impl Write, report: &Report, by: ReportBy) -> io::Re
                 row.hour.clone().unwrap_or_default()
             })?;
         }
+        ReportBy::Tag => write_uses(out, report.tags.as_deref().unwrap_or_default(), tag_name)?,
     }
+    write_forecast(out, report)?;
     write_notes(out, report)
 }
 
@@ -56,17 +67,20 @@ fn write_limits(out: &mut impl Write, report: &Report, root: &BudgetRow) -> io::
         show_duration(TimeUs(units))
     })?;
     match (&root.time, report.elapsed_ms) {
-        (Some(time), _) => write_limit(out, "time", time, |units| show_duration(TimeUs(units))),
+        (Some(time), _) => write_limit(out, "time", time, |units| show_duration(TimeUs(units)))?,
         (None, Some(elapsed_ms)) => {
-            writeln!(
-                out,
-                " {:<12} {:>9}",
-                "time",
-                show_duration(TimeUs(elapsed_ms * 1000))
-            )
+            let elapsed = show_duration(TimeUs(elapsed_ms * 1000));
+            writeln!(out, " {:<12} {elapsed:>9}", "time")?;
         }
-        (None, None) => Ok(()),
+        (None, None) => {}
     }
+    if report.elapsed_from == Some(ElapsedFrom::Entries.name()) {
+        writeln!(
+            out,
+            " nobody saw the end: time is from the first to the last entry"
+        )?;
+    }
+    Ok(())
 }
 
 fn write_limit(
@@ -120,7 +134,7 @@ fn write_agents(out: &mut impl Write, report: &Report) -> io::Result<()> {
             row.calls,
             show_tokens(Tokens(row.tokens)),
             top_operation(report, &path),
-            row.refused,
+            refused(row),
         )?;
     }
     Ok(())
@@ -134,14 +148,14 @@ fn write_uses(
     let width = widest(rows.iter().map(|row| name(row).chars().count()));
     writeln!(
         out,
-        " {:<width$} {:>9} {:>6} {:>8} {:>8} {:>8} {:>8} {:>9}",
-        "", "cost", "calls", "tokens", "input", "cached", "output", "time"
+        " {:<width$} {:>9} {:>6} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8}",
+        "", "cost", "calls", "tokens", "input", "cached", "output", "time", "refused"
     )?;
     for row in rows {
         let count = |tokens: u64| show_tokens(Tokens(i64::try_from(tokens).unwrap_or(i64::MAX)));
         writeln!(
             out,
-            " {:<width$} {:>9} {:>6} {:>8} {:>8} {:>8} {:>8} {:>9}",
+            " {:<width$} {:>9} {:>6} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8}",
             name(row),
             show_cost(Money::from_nanos(row.cost_nanousd)),
             row.calls,
@@ -150,9 +164,58 @@ fn write_uses(
             count(row.usage.cache_read),
             count(row.usage.output),
             show_duration(TimeUs(row.time_us)),
+            refused(row),
         )?;
     }
     Ok(())
+}
+
+/// Writes where the spending of the whole leads, one line for each limit or deadline.
+fn write_forecast(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let Some(forecast) = &report.forecast else {
+        return Ok(());
+    };
+    let root = report.budgets.first().map(|root| root.path.as_str());
+    let Some(whole) = forecast
+        .budgets
+        .iter()
+        .find(|row| Some(row.path.as_str()) == root)
+    else {
+        return Ok(());
+    };
+    let cost = |units| show_cost(Money::from_nanos(units));
+    let tokens = |units| format!("{} tokens", show_tokens(Tokens(units)));
+    let time = |units| format!("{} in calls", show_duration(TimeUs(units)));
+    let horizon = whole.horizon_ms.map(show_millis);
+    let horizon = horizon.as_deref().unwrap_or_default();
+    let parts = [
+        describe_forecast(&whole.cost, horizon, cost),
+        describe_forecast(&whole.tokens, horizon, tokens),
+        describe_forecast(&whole.active_time, horizon, time),
+    ];
+    for part in parts.into_iter().flatten() {
+        writeln!(out, " forecast ({}, estimated): {part}", forecast.method)?;
+    }
+    Ok(())
+}
+
+fn describe_forecast(
+    row: &ResourceForecast,
+    horizon: &str,
+    show: impl Fn(i64) -> String,
+) -> Option<String> {
+    let spent = row
+        .at_horizon
+        .map(|units| format!("{} in {horizon}", show(units)));
+    let limit = row
+        .limit_in_ms
+        .map(|ms| format!("limit in {}", show_millis(ms)));
+    let parts: Vec<String> = spent.into_iter().chain(limit).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn show_millis(ms: i64) -> String {
+    show_duration(TimeUs(ms.saturating_mul(1000)))
 }
 
 fn write_notes(out: &mut impl Write, report: &Report) -> io::Result<()> {
@@ -163,10 +226,14 @@ fn write_notes(out: &mut impl Write, report: &Report) -> io::Result<()> {
             limiting.resource, limiting.budget
         )?;
     }
+    if report.is_run && report.no_metered_call {
+        writeln!(out, " {NO_METERED_CALL}")?;
+    }
     let Report {
         refused,
         estimated,
         in_doubt,
+        in_doubt_amount: doubtful,
         ..
     } = report;
     if refused + estimated + in_doubt > 0 {
@@ -174,6 +241,14 @@ fn write_notes(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(
             out,
             " {refused} refused, {estimated} estimated, {in_doubt} in doubt"
+        )?;
+    }
+    if *in_doubt > 0 {
+        writeln!(
+            out,
+            " in doubt: {}, {} tokens; see: fisc resolve",
+            show_cost(Money::from_nanos(doubtful.cost_nanousd)),
+            show_tokens(Tokens(doubtful.tokens)),
         )?;
     }
     if let Some(prices) = &report.prices {
@@ -213,6 +288,18 @@ fn model_name(row: &UseRow) -> String {
         .clone()
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "-".to_owned())
+}
+
+fn tag_name(row: &UseRow) -> String {
+    row.tag
+        .clone()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "-".to_owned())
+}
+
+fn refused(row: &UseRow) -> String {
+    row.refused
+        .map_or_else(|| "-".to_owned(), |count| count.to_string())
 }
 
 fn widest(lengths: impl Iterator<Item = usize>) -> usize {

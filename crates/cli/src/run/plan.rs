@@ -8,8 +8,8 @@ use fisc_gateway::{Policy, Provider, UnknownPrice};
 use fisc_llm::{PicoUsdPerToken, PriceBook};
 
 use crate::amounts::{
-    AmountError, BudgetSpec, Limit, LimitsSpec, parse_budget, parse_cost, parse_duration,
-    parse_path, parse_time, parse_tokens,
+    AmountError, BudgetSpec, Limit, LimitsSpec, TokenAmount, parse_budget, parse_cost,
+    parse_duration, parse_path, parse_time, parse_tokens,
 };
 use crate::args::{DurabilityArg, OnLimit, RunArgs, UnknownPriceArg};
 use crate::env_file;
@@ -129,7 +129,11 @@ fn counting(own: &LimitsSpec, specs: &[BudgetSpec]) -> Result<TokenCounting, Fai
     let mut found: Option<TokenCounting> = None;
     let all = std::iter::once(own).chain(specs.iter().map(|spec| &spec.limits));
     for limits in all {
-        let Some(Limit::At((Some(counting), _))) = limits.tokens else {
+        let Some(Limit::At(TokenAmount {
+            counting: Some(counting),
+            ..
+        })) = limits.tokens
+        else {
             continue;
         };
         if found.is_some_and(|other| other != counting) {
@@ -147,7 +151,7 @@ fn terms(spec: &LimitsSpec, reserve: Permille) -> Terms {
             .with(Resource::Cost, at(spec.cost).map(Money::nanos))
             .with(
                 Resource::Tokens,
-                at(spec.tokens).map(|(_, tokens)| tokens.0),
+                at(spec.tokens).map(|amount| amount.tokens.0),
             )
             .with(Resource::Time, at(spec.active_time).map(|time| time.0)),
         elapsed: at(spec.time),
@@ -187,6 +191,7 @@ fn policy(args: &RunArgs) -> Result<Policy, Failure> {
     Ok(Policy {
         patience: duration("--hold", &args.hold)?,
         unknown_price,
+        max_refusals: Some(args.max_refusals),
         ..Policy::default()
     })
 }

@@ -1,16 +1,17 @@
-//! Watches a run: shows how it stands, and ends a program that goes on after refusals.
+//! Watches a run: shows how it stands, and ends a program that only goes on after refusals, or
+//! whose run has run out when it was told to stop then.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fisc::{Event, Fisc};
+use fisc::{Event, Fisc, Resource};
 use fisc_gateway::Gateway;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::status::StatusLine;
-use crate::args::{RunArgs, StatusArg};
+use crate::args::{OnLimit, RunArgs, StatusArg};
 use crate::supervise::{Control, StopReason};
 
 /// How often a run is looked at.
@@ -33,7 +34,8 @@ pub(super) struct Watch {
 struct Watched {
     fisc: Fisc,
     gateway: Arc<Gateway>,
-    max_refusals: u64,
+    /// Whether the run is to end when its own budget has run out.
+    stops: bool,
     status: StatusLine,
     /// For how many looks the ledger could not be written.
     troubled: u32,
@@ -53,7 +55,7 @@ impl Watch {
         let watched = Watched {
             fisc,
             gateway,
-            max_refusals: args.max_refusals,
+            stops: args.on_limit == OnLimit::Stop,
             troubled: 0,
             status,
         };
@@ -133,7 +135,13 @@ impl Watched {
         if self.troubled > TROUBLED_LOOKS_MAX {
             return Some(StopReason::GatewayFailed);
         }
-        let counts = self.gateway.counts();
-        (counts.refused_in_a_row >= self.max_refusals).then_some(StopReason::Refusals)
+        if self.stops
+            && let Some(limiting) = self.gateway.root_ran_out()
+        {
+            let resource = limiting.resource.unwrap_or(Resource::Time);
+            return Some(StopReason::Exhausted(resource));
+        }
+        let only_refuses = self.gateway.only_refuses();
+        only_refuses.then_some(StopReason::Refusals)
     }
 }

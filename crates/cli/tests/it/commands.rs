@@ -1,7 +1,10 @@
 //! The commands that look into ledgers and price lists, by all that they print.
 
+mod ahead;
 mod doubt;
+mod endings;
 mod look;
+mod past;
 mod prices;
 mod usage;
 
@@ -102,6 +105,7 @@ async fn send(
         ("authorization", bearer.as_str()),
         ("fisc-agent", "clerk"),
         ("fisc-op", "sell"),
+        ("fisc-task", "stock-taking"),
     ];
     let path = "/v1/chat/completions";
     client.post_json(path, &headers, body.to_string()).await

@@ -2,6 +2,7 @@
 
 mod commands;
 mod kill9;
+mod limits;
 mod process;
 mod pty;
 mod sdk;

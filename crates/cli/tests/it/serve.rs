@@ -1,7 +1,9 @@
 //! `fisc serve` for a team: the same programs with keys of the gateway, the same truth.
 
-use fisc_testkit::process;
-use serde_json::Value;
+use fisc_testkit::http::Client;
+use fisc_testkit::process::{self, Output};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
 use crate::sdk::{
     ANTHROPIC_KEY, OPENAI_KEY, PATIENCE, Provider, Served, World, compare, compare_report,
@@ -171,6 +173,48 @@ fn a_wrong_key_gets_the_sdks_own_error() {
     gateway.end();
     let truth = std::fs::read_to_string(provider.end()).expect("the truth");
     assert_eq!(truth, "", "a wrong key reached the provider");
+}
+
+#[test]
+fn a_second_signal_ends_the_drain_at_once() {
+    let world = World::new();
+    let provider = world.provider("7");
+    let gateway = world.serve(&config(&provider), SECRETS);
+    let address = gateway.url.trim_start_matches("http://");
+    let client = Client::new(address.parse().expect("an address"));
+    let long = async {
+        let prompt = "[[rehearsal tokens=1000 gap_ms=50]] go";
+        let body = json!({
+            "model": "gpt-4o-mini",
+            "max_tokens": 1000,
+            "stream": true,
+            "messages": [{ "role": "user", "content": prompt }],
+        });
+        let bearer = format!("Bearer {CI}");
+        let headers = [("authorization", bearer.as_str())];
+        let path = "/v1/chat/completions";
+        let answer = client.post_streaming(path, &headers, body.to_string());
+        let mut answer = answer.await.expect("an answer");
+        answer.piece().await.expect("a beginning");
+        gateway.process.signal(Signal::SIGTERM);
+        gateway
+            .process
+            .wait_for_line(Output::Stderr, PATIENCE, |line| {
+                line.starts_with("fisc ▸ ending: ")
+            });
+        gateway.process.signal(Signal::SIGTERM);
+        gateway.process.wait(PATIENCE).success()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(long);
+    let ledger = world.dir.join("ledger.db").display().to_string();
+    let report = world.done(["report", "--db", &ledger, "--json"]).success();
+    let report: Value = serde_json::from_str(&report.stdout).expect("JSON");
+    assert_eq!(report["estimated"], 1, "the call was not cut: {report}");
+    assert_eq!(report["in_doubt"], 0);
+    world.done(["verify", &ledger]).success();
 }
 
 /// One caller uses the one SDK, the other the other.

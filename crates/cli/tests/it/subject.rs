@@ -12,6 +12,7 @@ use std::{env, fs, process};
 
 use fisc_cli::exit::{self, Facts};
 use fisc_cli::supervise::{Control, StopReason, Supervision, never_stop_on_output, supervise};
+use fisc_core::Resource;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::mpsc;
@@ -205,7 +206,7 @@ async fn run(folder: &Path) -> u8 {
     let stop = variable("TEST_STOP");
     let order = async {
         let reason = match stop.as_str() {
-            "exhausted" => StopReason::Exhausted,
+            "exhausted" => StopReason::Exhausted(Resource::Tokens),
             "refusals" => StopReason::Refusals,
             _ => return,
         };

@@ -190,7 +190,7 @@ fn the_grace_is_for_the_whole_group() {
     let (code, ending) = subject.finish();
     assert_eq!(code, Some(122), "{ending}");
     assert!(
-        ending.contains("Signal(15), why: Stopped(Exhausted), forced: false"),
+        ending.contains("Signal(15), why: Stopped(Exhausted(Tokens)), forced: false"),
         "{ending}"
     );
     assert_eq!(subject.file("cleaned"), "yes");

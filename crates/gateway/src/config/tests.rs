@@ -138,6 +138,7 @@ fn everything_that_is_written_is_read() {
         url = "http://127.0.0.1:11434/v1"
         include_usage = false
         cap_field = "max_completion_tokens"
+        default_tier = "flex"
         [upstream.anthropic]
         url = "https://api.anthropic.com"
         key_env = "A_KEY"
@@ -194,6 +195,8 @@ fn everything_that_is_written_is_read() {
     let providers: Vec<_> = settings.upstreams.iter().map(Upstream::provider).collect();
     assert_eq!(providers, [Provider::OpenAi, Provider::Anthropic]);
     assert!(!settings.upstreams[0].include_usage());
+    let tiers = settings.upstreams.iter().map(Upstream::default_tier);
+    assert_eq!(tiers.collect::<Vec<_>>(), [Some("flex"), None]);
     assert_eq!(settings.counting, TokenCounting::Total);
     let paths: Vec<_> = settings
         .budgets
@@ -426,6 +429,20 @@ fn a_key_needs_a_budget_and_a_good_secret() {
     );
     let twice = format!("[[key]]\nname = ⟦\"ci\"\nbudget = \"team\"\nsecret_hash = \"{HASH}\"");
     refused(&minimal("", &twice), "a second key", "");
+}
+
+#[test]
+fn a_default_tier_is_one_that_serves_calls() {
+    let text = |tier: &str| {
+        let upstream = "[upstream.openai]\nurl = \"http://127.0.0.1:9\"\n";
+        let with_tier = format!("{upstream}default_tier = {tier}\n");
+        minimal("", "").replace(upstream, &with_tier)
+    };
+    let settings = read(&text("\"default\"")).expect("accepted");
+    assert_eq!(settings.upstreams[0].default_tier(), Some("default"));
+    for open in ["⟦\"\"", "⟦\"auto\""] {
+        refused(&text(open), "not the tier that calls are served at", "flex");
+    }
 }
 
 #[test]

@@ -6,32 +6,30 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use fisc::{Budget, CallLabel, Error, Headroom, Hold, Patience, Plan};
-use fisc_core::{Amount, TimeUs, Timestamp, Usage};
+use fisc::{Budget, Headroom, Hold, Plan, Resource, clock};
+use fisc_core::{Amount, Money, TimeUs, Timestamp, Usage};
 use fisc_llm::{
     Ask, CallBound, CallClass, InputBound, InputShape, Learner, Lesson, ModelLimits, ModelPrice,
     Price, Quantiles, RequestFacts, Sizing, Wire, size,
 };
 
-use crate::policy::{PATIENCE_MAX, UnknownPrice};
+use crate::policy::UnknownPrice;
+use crate::proxy::attempt::{Attempt, within};
 use crate::proxy::count::Countable;
 use crate::proxy::identify::Identity;
-use crate::refusal::{Refusal, RefusalKind};
-use crate::state::{Limiting, State};
+use crate::refusal::Refusal;
+use crate::state::State;
 use crate::upstream::Upstream;
 
-/// The operation of a call that names none.
-const OPERATION_DEFAULT: &str = "call";
-
 /// The shortest time that is still worth a call.
-const TIME_FLOOR: TimeUs = TimeUs(50_000);
+pub(crate) const TIME_FLOOR: TimeUs = TimeUs(50_000);
 
 /// What is known of a call when it is made.
 pub(crate) struct Asked {
     pub(crate) wire: Wire,
     pub(crate) choices: u64,
+    /// The service tier asked for, or the upstream's own where the request leaves it open.
     pub(crate) service_tier: Option<String>,
     pub(crate) pricing: Pricing,
     pub(crate) input: InputBound,
@@ -43,7 +41,7 @@ pub(crate) struct Asked {
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) tags: Vec<(Arc<str>, Arc<str>)>,
     /// The path of the budget that the caller's secret stands for.
-    root: String,
+    root: Arc<str>,
     class: Class,
     shape: InputShape,
     expected_input: u64,
@@ -88,24 +86,18 @@ pub(crate) async fn authorize(
     facts: &RequestFacts<'_>,
     countable: Countable<'_>,
 ) -> Result<(Hold, Asked), Refusal> {
-    let budget = agent_budget(state, identity)?;
+    let attempt = Attempt::new(state, identity, &facts.model)?;
+    if let Some(refusal) = attempt.cut_off() {
+        return Err(refusal);
+    }
     let now = state.fisc.now();
     let provider = upstream.provider().name();
     let limits = state.prices.limits(Some(provider), &facts.model, now);
-    let operation = identity.operation.as_deref().unwrap_or(OPERATION_DEFAULT);
-    let pricing = price(state, provider, &facts.model, now, (&budget, operation))?;
+    let pricing = price(&attempt, provider, now)?;
     let class = Class {
         upstream: provider,
         model: facts.model.as_ref().into(),
-        agent: budget.path(),
-    };
-    let label = CallLabel {
-        operation: operation.into(),
-        model: Arc::clone(&class.model),
-        provider: provider.into(),
-        price_version: state.prices.version().into(),
-        attempt: 1,
-        bounded: true,
+        agent: attempt.budget.path(),
     };
     let sizer = Sizer {
         state,
@@ -113,32 +105,28 @@ pub(crate) async fn authorize(
         class: &class,
         pricing: &pricing,
         limits: &limits,
+        service_tier: service_tier(facts, upstream),
     };
     let mut sized = None;
-    if sizer.may_need_count(countable, &budget)
+    if sizer.may_need_count(countable, &attempt.budget)
         && let Some(tokens) = countable.count(state, upstream).await
     {
         state.learned().count(&class.get(), &facts.input, tokens);
     }
-    let patience = Patience(state.policy.patience.min(PATIENCE_MAX));
-    let held = budget.hold_planned(label, patience, |room| sizer.plan(room, &mut sized));
-    let hold = match wait(state, held).await {
-        Ok(hold) => hold,
-        Err(error) => return Err(refuse(state, identity, &budget, operation, facts, &error)),
-    };
-    state.traffic.count_admitted();
+    let held = attempt.hold(attempt.label(provider), |room| sizer.plan(room, &mut sized));
+    let hold = held.await?;
     let sized = sized.expect("a hold is granted for what was sized");
     let asked = Asked {
         wire: facts.wire,
         choices: facts.choices,
-        service_tier: facts.service_tier.as_deref().map(str::to_owned),
+        service_tier: sizer.service_tier.map(str::to_owned),
         pricing,
         input: sized.input,
         output_cap: sized.output_cap,
         written_cap: sized.written_cap,
         deadline: sized.deadline,
         tags: tags(identity),
-        root: identity.root.clone(),
+        root: identity.root.as_str().into(),
         class,
         shape: facts.input.clone(),
         expected_input: sized.expected_input,
@@ -146,117 +134,30 @@ pub(crate) async fn authorize(
     Ok((hold, asked))
 }
 
-/// Refuses a call before anything is known but its path, counting it in the reports.
-pub(crate) fn unmetered(state: &State, identity: &Identity, path: &str) -> Refusal {
-    let refusal = Refusal::new(RefusalKind::UnmeteredPath).with_detail(path);
-    if let Ok(budget) = agent_budget(state, identity) {
-        let operation = identity.operation.as_deref().unwrap_or(OPERATION_DEFAULT);
-        state
-            .fisc
-            .count_refusal(budget.id(), operation, "", refusal.code());
-    }
-    // No budget ran out, but a program that goes on asking is as stubborn.
-    state.traffic.count_refused(None);
-    refusal
-}
-
-/// Counts the calls that wait: those that come after them leave them room.
-async fn wait(
-    state: &State,
-    held: impl Future<Output = Result<Hold, Error>>,
-) -> Result<Hold, Error> {
-    struct Waiting<'a>(&'a State);
-    impl Drop for Waiting<'_> {
-        fn drop(&mut self) {
-            self.0.traffic.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-    state.traffic.waiting.fetch_add(1, Ordering::Relaxed);
-    let waiting = Waiting(state);
-    let result = held.await;
-    drop(waiting);
-    result
-}
-
-fn agent_budget(state: &State, identity: &Identity) -> Result<Budget, Refusal> {
-    let unavailable =
-        |error: Error| Refusal::new(RefusalKind::StoreUnavailable).with_detail(error.to_string());
-    let root = state.fisc.budget(&identity.root).map_err(unavailable)?;
-    state
-        .fisc
-        .resolve_agent(root.id(), &identity.agent)
-        .map_err(unavailable)
-}
-
-fn price(
-    state: &State,
-    provider: &str,
-    model: &str,
-    now: Timestamp,
-    (budget, operation): (&Budget, &str),
-) -> Result<Pricing, Refusal> {
-    if let Price::Known(price) = state.prices.price(Some(provider), model, now) {
+fn price(attempt: &Attempt<'_>, provider: &str, now: Timestamp) -> Result<Pricing, Refusal> {
+    let state = attempt.state;
+    if let Price::Known(price) = state.prices.price(Some(provider), attempt.model, now) {
         return Ok(Pricing::Known(price));
     }
-    let room = budget.headroom();
-    let limited = room.idle.min(room.per_call).cost().nanos() < i64::MAX;
     match &state.policy.unknown_price {
         UnknownPrice::Free => Ok(Pricing::Nothing),
         UnknownPrice::Estimate(price) => Ok(Pricing::Ceiling(Arc::clone(price))),
-        UnknownPrice::Deny if limited => {
-            let refusal = Refusal::new(RefusalKind::ModelUnpriced).with_detail(model);
-            state
-                .fisc
-                .count_refusal(budget.id(), operation, model, refusal.code());
-            // No budget ran out: raising one would not help.
-            state.traffic.count_refused(None);
-            Err(refusal)
-        }
+        UnknownPrice::Deny if attempt.is_limited(Resource::Cost) => Err(attempt.unpriced()),
         UnknownPrice::Deny => Ok(Pricing::Unknown),
     }
 }
 
-fn refuse(
-    state: &State,
-    identity: &Identity,
-    budget: &Budget,
-    operation: &str,
-    facts: &RequestFacts<'_>,
-    error: &Error,
-) -> Refusal {
-    let mut refusal = refusal(error, |path| within(path, &identity.root));
-    if let Error::Refused { path, .. } = error
-        && let Ok(short) = state.fisc.budget(path)
-    {
-        refusal = refusal.with_whole_limit(&short.status().terms.limits);
-    }
-    state
-        .fisc
-        .count_refusal(budget.id(), operation, &facts.model, refusal.code());
-    if let Error::Refused { path, refusal: why } = error
-        && !why.is_temporary()
-    {
-        let resource = why.resource();
-        state.traffic.count_refused(Some(Limiting {
-            budget: path.clone(),
-            resource,
-        }));
-    }
-    refusal
-}
-
-/// Makes the answer to a hold or an extension that was not granted; `own` says which budgets the
-/// caller may hear of.
-pub(crate) fn refusal(error: &Error, own: impl Fn(&str) -> bool) -> Refusal {
-    match error {
-        Error::Refused { path, refusal } => {
-            Refusal::of_tree(refusal, own(path).then(|| path.clone()))
-        }
-        other => Refusal::new(RefusalKind::StoreUnavailable).with_detail(other.to_string()),
+/// Returns the service tier that decides what a call may cost: its own, or where it leaves that
+/// to the provider, what the owner says of the provider's account.
+fn service_tier<'a>(facts: &'a RequestFacts<'_>, upstream: &'a Upstream) -> Option<&'a str> {
+    let asked = facts.service_tier.as_deref();
+    match asked {
+        None | Some("auto") => upstream.default_tier().or(asked),
+        named => named,
     }
 }
 
-fn tags(identity: &Identity) -> Vec<(Arc<str>, Arc<str>)> {
+pub(crate) fn tags(identity: &Identity) -> Vec<(Arc<str>, Arc<str>)> {
     let task = identity
         .task
         .as_deref()
@@ -273,6 +174,7 @@ struct Sizer<'a> {
     class: &'a Class,
     pricing: &'a Pricing,
     limits: &'a ModelLimits,
+    service_tier: Option<&'a str>,
 }
 
 // === impl Sizer ===
@@ -295,7 +197,7 @@ impl Sizer<'_> {
         drop(learned);
         let input = InputBound::of_body(facts.wire, &facts.input, known, limits);
         let call = self.call_bound();
-        let time_limit = TimeUs(micros(state.policy.call_time));
+        let time_limit = clock::span(state.policy.call_time);
         let mut ask = Ask {
             price: self.pricing.known(),
             counting: state.fisc.counting(),
@@ -331,7 +233,7 @@ impl Sizer<'_> {
                 });
                 Plan::Hold { amount, bounded }
             }
-            Sizing::Wait { least } => Plan::Wait { least },
+            Sizing::Wait { least, wanted } => Plan::Wait { least, wanted },
             Sizing::Never { least } => Plan::Never { least },
         }
     }
@@ -355,12 +257,7 @@ impl Sizer<'_> {
     }
 
     fn call_bound(&self) -> CallBound<'_> {
-        let RequestFacts {
-            input,
-            choices,
-            service_tier,
-            ..
-        } = self.facts;
+        let RequestFacts { input, choices, .. } = self.facts;
         CallBound {
             choices: *choices,
             searches: input.searches_max,
@@ -371,7 +268,7 @@ impl Sizer<'_> {
             audio_in: input.audio > 0,
             images_in: input.images > 0,
             audio_out: input.audio_out,
-            service_tier: service_tier.as_deref(),
+            service_tier: self.service_tier,
             calls: 1,
             ..CallBound::default()
         }
@@ -404,6 +301,30 @@ impl Asked {
     /// Says whether a budget is the caller's root or lies below it.
     pub(crate) fn within_root(&self, path: &str) -> bool {
         within(path, &self.root)
+    }
+
+    /// Returns the path of the caller's root.
+    pub(crate) fn root(&self) -> Arc<str> {
+        Arc::clone(&self.root)
+    }
+
+    /// Returns what `tokens` more of output can cost at most.
+    pub(crate) fn dearest_output(&self, tokens: u64) -> Money {
+        let Some(price) = self.pricing.known() else {
+            return Money::ZERO;
+        };
+        let bound = |output| CallBound {
+            input: self.input.tokens,
+            output,
+            audio_out: self.shape.audio_out,
+            service_tier: self.service_tier.as_deref(),
+            ..CallBound::default()
+        };
+        let (with, without) = (price.dearest(&bound(tokens)), price.dearest(&bound(0)));
+        let more = with.ok().zip(without.ok());
+        more.map_or(Money::MAX, |(with, without)| {
+            Money::from_nanos(with.nanos() - without.nanos())
+        })
     }
 
     /// Teaches what a call whose usage the provider reported did use.
@@ -460,13 +381,4 @@ fn output_floor(state: &State, facts: &RequestFacts<'_>) -> u64 {
 /// The output that a request may have when nothing is written into it.
 fn own_output(ask: &Ask<'_>) -> u64 {
     ask.asked_output.unwrap_or(ask.model_output.tokens())
-}
-
-fn within(path: &str, root: &str) -> bool {
-    path.strip_prefix(root)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-fn micros(span: Duration) -> i64 {
-    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }

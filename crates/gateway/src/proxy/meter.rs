@@ -1,25 +1,29 @@
 //! Meter: the answer's body on its way to the client, untouched, and what it says it cost.
 //!
-//! A stream is relayed chunk by chunk; the chunk that ends it is held back until the settlement
-//! is written, so that a client that has seen the end finds it in the books. When the client
-//! leaves first, the body is dropped by the server, and the drop hands what is left to a task of
-//! its own. How much is charged is decided in `settle`.
+//! A stream is relayed chunk by chunk, as fast as its client reads; the chunk that ends it is
+//! held back until the settlement is written, so that a client that has seen the end finds it in
+//! the books. What must happen whether the client reads or not, its [`Keeper`] does: the task
+//! that made the call. How much is charged is decided in `settle`.
+
+mod keeper;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fisc::Outcome;
+use fisc_core::Money;
 use fisc_llm::{Reported, StreamMeter};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tokio::time::Sleep;
 
 use crate::body::BodyError;
-use crate::policy::OnDisconnect;
 use crate::proxy::settle::Call;
+
+pub(crate) use self::keeper::Keeper;
 
 /// The largest answer that is kept whole for metering; beyond it the call is charged its hold.
 const WHOLE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -27,13 +31,17 @@ const WHOLE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long to read on for a usage that has not come when the stream says that it is over.
 const LATE_USAGE: Duration = Duration::from_secs(1);
 
-/// How long an answer is read on after its client left.
-const DRAIN_MAX: Duration = Duration::from_mins(5);
+/// A stream that is metered as it passes, for the client to read.
+pub(crate) struct MeteredBody(Shared);
 
-/// A stream that is metered as it passes.
-pub(crate) struct MeteredBody {
+/// One stream, for its body and its keeper in turn.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Stream>>);
+
+struct Stream {
     upstream: Option<Incoming>,
     meter: Option<StreamMeter>,
+    /// Not here while the keeper enlarges its hold.
     call: Option<Call>,
     /// What may be relayed.
     ready: VecDeque<Bytes>,
@@ -43,34 +51,45 @@ pub(crate) struct MeteredBody {
     /// the stream can be ended in order at any time.
     tail: Vec<Bytes>,
     step: Step,
-    /// When the call must end.
-    limit: Pin<Box<Sleep>>,
-    /// When everything must end.
-    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// How long the step may take, for the keeper to count.
+    limit: Option<Duration>,
+    /// Whether nobody will read on.
+    gone: bool,
+    reader: Option<Waker>,
+    keeper: Option<Waker>,
 }
 
-/// What the body waits for.
+/// What the stream waits for.
 enum Step {
     /// The upstream's next chunk.
     Relay,
-    /// More room for a stream that has outgrown its hold; how it ends without.
-    Extend(Outcome, Pin<Box<dyn Future<Output = (Call, bool)> + Send>>),
+    /// A larger hold, of which the keeper sees to it.
+    Extend(Need),
     /// A usage that comes after the end.
     LateUsage,
     /// The settlement to be written.
-    Settle(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Settle(Pin<Box<dyn Future<Output = Money> + Send>>),
     /// What comes after the end, unmetered.
     Tail,
+}
+
+/// What more of is to be held.
+#[derive(Clone, Copy)]
+enum Need {
+    /// Output: the stream has outgrown its hold.
+    Output,
+    /// Time.
+    Time,
 }
 
 // === impl MeteredBody ===
 
 impl MeteredBody {
-    /// Meters a stream that the call's hold pays for.
-    pub(crate) fn new(upstream: Incoming, meter: StreamMeter, call: Call) -> MeteredBody {
-        let limit = Box::pin(tokio::time::sleep(call.time_left()));
-        let stopped = Box::pin(call.stopped());
-        MeteredBody {
+    /// Meters a stream that the call's hold pays for. Without its keeper at work nothing ends it
+    /// in time.
+    pub(crate) fn new(upstream: Incoming, meter: StreamMeter, call: Call) -> (MeteredBody, Keeper) {
+        let limit = Some(call.time_left());
+        let shared = Shared(Arc::new(Mutex::new(Stream {
             upstream: Some(upstream),
             meter: Some(meter),
             call: Some(call),
@@ -79,8 +98,11 @@ impl MeteredBody {
             tail: Vec::new(),
             step: Step::Relay,
             limit,
-            stopped,
-        }
+            gone: false,
+            reader: None,
+            keeper: None,
+        })));
+        (MeteredBody(shared.clone()), Keeper::new(shared))
     }
 
     /// Returns the next bytes for the client.
@@ -88,18 +110,42 @@ impl MeteredBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let mut stream = self.0.lock();
+        remember(&mut stream.reader, cx.waker());
+        stream.poll_chunk(cx)
+    }
+}
+
+impl Drop for MeteredBody {
+    /// The client is gone, or has all of it. What is unsettled is the keeper's.
+    fn drop(&mut self) {
+        let mut stream = self.0.lock();
+        stream.gone = true;
+        stream.wake_keeper();
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Stream> {
+        // A call that went down with a panic has settled itself, and the rest is only bytes.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
             if let Some(chunk) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(chunk)));
             }
             match &mut self.step {
                 Step::Relay => ready!(self.poll_relay(cx)),
+                Step::Extend(_) => return Poll::Pending,
                 Step::LateUsage => ready!(self.poll_late_usage(cx)),
-                Step::Extend(otherwise, extension) => {
-                    let otherwise = *otherwise;
-                    let (call, granted) = ready!(extension.as_mut().poll(cx));
-                    self.extended(call, granted, otherwise);
-                }
                 Step::Settle(written) => {
                     ready!(written.as_mut().poll(cx));
                     self.ready.extend(self.withheld.drain(..));
@@ -111,19 +157,6 @@ impl MeteredBody {
     }
 
     fn poll_relay(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.limit.as_mut().poll(cx).is_ready() {
-            let mut call = self.call.take().expect("an unsettled stream has its call");
-            let extension = async move {
-                let granted = call.extend_time().await.is_ok();
-                (call, granted)
-            };
-            self.step = Step::Extend(Outcome::TimedOut, Box::pin(extension));
-            return Poll::Ready(());
-        }
-        if self.stopped.as_mut().poll(cx).is_ready() {
-            self.break_off("the gateway shuts down", "shutting_down", Outcome::TimedOut);
-            return Poll::Ready(());
-        }
         match ready!(self.poll_upstream(cx)) {
             Some(Ok(chunk)) => self.pass(chunk),
             Some(Err(error)) => {
@@ -147,25 +180,20 @@ impl MeteredBody {
             if meter.reported().complete {
                 self.settle(Outcome::Completed);
             } else {
-                self.limit = Box::pin(tokio::time::sleep(LATE_USAGE));
-                self.step = Step::LateUsage;
+                self.limit = Some(LATE_USAGE);
+                self.go_on_to(Step::LateUsage);
             }
             return;
         }
         if call.outgrown(progress) {
             self.withheld.append(&mut relay);
-            let call = self.call.take().expect("it was there above");
-            self.step = Step::Extend(Outcome::Cut, Box::pin(call.extend_output()));
+            self.go_on_to(Step::Extend(Need::Output));
             return;
         }
         self.ready.extend(relay);
     }
 
     fn poll_late_usage(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.limit.as_mut().poll(cx).is_ready() {
-            self.settle(Outcome::Completed);
-            return Poll::Ready(());
-        }
         match ready!(self.poll_upstream(cx)) {
             Some(Ok(chunk)) => {
                 let meter = self.meter.as_mut().expect("it stays until the settlement");
@@ -178,18 +206,6 @@ impl MeteredBody {
             Some(Err(_)) | None => self.finish(Outcome::Completed),
         }
         Poll::Ready(())
-    }
-
-    fn extended(&mut self, call: Call, granted: bool, otherwise: Outcome) {
-        let time_left = call.time_left();
-        self.call = Some(call);
-        if granted {
-            self.limit = Box::pin(tokio::time::sleep(time_left));
-            self.ready.extend(self.withheld.drain(..));
-            self.step = Step::Relay;
-        } else {
-            self.end_early(otherwise);
-        }
     }
 
     /// Ends the stream as its wire ends one that reached its length, and cancels it upstream.
@@ -230,7 +246,25 @@ impl MeteredBody {
             Some(_) => meter.reported(),
             None => meter.finish(&mut self.withheld),
         };
-        self.step = Step::Settle(Box::pin(call.settle(&reported, outcome)));
+        self.go_on_to(Step::Settle(Box::pin(call.settle(&reported, outcome))));
+    }
+
+    /// Takes a step that the keeper has to hear of.
+    fn go_on_to(&mut self, step: Step) {
+        self.step = step;
+        self.wake_keeper();
+    }
+
+    fn wake_keeper(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.wake();
+        }
+    }
+
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
     }
 
     fn poll_tail(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
@@ -261,40 +295,11 @@ impl MeteredBody {
     }
 }
 
-impl Drop for MeteredBody {
-    /// The client is gone. What is unsettled is drained by a task of its own, or settled now.
-    fn drop(&mut self) {
-        let Some(meter) = self.meter.take() else {
-            return;
-        };
-        let upstream = self.upstream.take();
-        match (
-            self.call.take(),
-            std::mem::replace(&mut self.step, Step::Tail),
-        ) {
-            (Some(call), _) => leave(upstream, meter, call),
-            (None, Step::Extend(_, extension)) => {
-                tokio::spawn(async move {
-                    let (call, _) = extension.await;
-                    leave(upstream, meter, call);
-                });
-            }
-            (None, _) => {}
-        }
-    }
-}
-
-/// Ends a call whose client left in the middle of its stream.
-fn leave(upstream: Option<Incoming>, meter: StreamMeter, call: Call) {
-    match (call.on_disconnect(), upstream) {
-        (OnDisconnect::Drain, Some(upstream)) => {
-            tokio::spawn(drain(upstream, meter, call));
-        }
-        (_, upstream) => {
-            drop(upstream);
-            // Applied now; whoever wants it written has left.
-            drop(call.settle(&meter.reported(), Outcome::ClientGone));
-        }
+/// Keeps whom to wake; nothing is cloned while that is the same task.
+fn remember(kept: &mut Option<Waker>, waker: &Waker) {
+    match kept {
+        Some(kept) => kept.clone_from(waker),
+        None => *kept = Some(waker.clone()),
     }
 }
 
@@ -310,55 +315,6 @@ fn keep_tail(relay: &mut Vec<Bytes>, mut length: u64, tail: &mut Vec<Bytes>) {
         }
     }
     tail.reverse();
-}
-
-/// Reads a stream to its end without anybody to relay it to, for its usage.
-async fn drain(mut upstream: Incoming, mut meter: StreamMeter, mut call: Call) {
-    let mut limit = Box::pin(tokio::time::sleep(call.time_left()));
-    let mut most = Box::pin(tokio::time::sleep(DRAIN_MAX));
-    let mut stopped = Box::pin(call.stopped());
-    let mut unread = Vec::new();
-    let outcome = loop {
-        let next = tokio::select! {
-            next = upstream.frame() => next,
-            () = &mut limit => {
-                if call.extend_time().await.is_err() {
-                    break Outcome::TimedOut;
-                }
-                limit = Box::pin(tokio::time::sleep(call.time_left()));
-                continue;
-            }
-            () = &mut most => break Outcome::TimedOut,
-            () = &mut stopped => break Outcome::TimedOut,
-        };
-        match next {
-            None => break Outcome::Completed,
-            Some(Err(_)) => break Outcome::Broken,
-            Some(Ok(frame)) => {
-                let Ok(data) = frame.into_data() else {
-                    continue;
-                };
-                let progress = meter.feed(data, &mut unread);
-                unread.clear();
-                if call.outgrown(progress) {
-                    let granted;
-                    (call, granted) = call.extend_output().await;
-                    if !granted {
-                        break Outcome::Cut;
-                    }
-                }
-            }
-        }
-    };
-    drop(upstream);
-    let reported = meter.finish(&mut unread);
-    // Read to its end it is as if the client had stayed, but for who saw it.
-    let outcome = if outcome == Outcome::Completed {
-        Outcome::ClientGone
-    } else {
-        outcome
-    };
-    call.settle(&reported, outcome).await;
 }
 
 /// An answer that was read whole.

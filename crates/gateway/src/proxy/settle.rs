@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fisc::{CallLabel, Charge, Error, Facts, Hold, Outcome, Refusal};
+use fisc::{CallLabel, Charge, Error, Facts, Hold, Outcome, Refusal, Settled, clock};
 use fisc_core::{Amount, BudgetId, Money, TimeUs, TokenClass, Tokens, Usage};
 use fisc_llm::{Progress, Reported, Wire};
 
@@ -65,6 +65,14 @@ pub(crate) struct Call {
     metered_bytes: u64,
 }
 
+/// Who pays a call.
+pub(crate) struct Payer {
+    /// The budget.
+    pub(crate) budget: BudgetId,
+    /// The path of the budget that the caller's secret stands for.
+    pub(crate) root: Arc<str>,
+}
+
 /// Why a call may not run on.
 pub(crate) enum TimeUp {
     /// It took as long as any call may.
@@ -95,19 +103,21 @@ impl Call {
         &self.asked
     }
 
-    /// Returns the id of the budget that pays.
-    pub(crate) fn budget(&self) -> BudgetId {
+    /// Returns who pays, for when the call is over.
+    pub(crate) fn payer(&self) -> Payer {
+        Payer {
+            budget: self.budget(),
+            root: self.asked.root(),
+        }
+    }
+
+    fn budget(&self) -> BudgetId {
         self.hold().budget()
     }
 
     /// Returns what is done when the client goes away.
     pub(crate) fn on_disconnect(&self) -> OnDisconnect {
         self.state.policy.on_disconnect
-    }
-
-    /// Waits until all calls are to end.
-    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.state.stopped()
     }
 
     /// Returns how long the call may still run.
@@ -155,14 +165,10 @@ impl Call {
     }
 
     /// Tries to hold more output for a stream that has outgrown its hold.
-    pub(crate) async fn extend_output(mut self) -> (Call, bool) {
+    pub(crate) async fn extend_output(&mut self) -> bool {
         let usage = Usage::default().with(TokenClass::Output, EXTENSION_TOKENS);
         let tokens = usage.count(self.state.fisc.counting());
-        let cost = self
-            .asked
-            .pricing
-            .charge(&usage, None, TimeUs(0))
-            .unwrap_or(Money::ZERO);
+        let cost = self.asked.dearest_output(EXTENSION_TOKENS);
         let granted = self
             .hold_mut()
             .extend(Amount::new(tokens, cost, TimeUs(0)))
@@ -171,7 +177,7 @@ impl Call {
         if granted {
             self.covered += EXTENSION_TOKENS;
         }
-        (self, granted)
+        granted
     }
 
     /// Tries to hold more active time for a call that runs longer than was held, up to the time
@@ -183,7 +189,7 @@ impl Call {
             return Err(TimeUp::Budget(Error::Refused { path, refusal }));
         }
         let held = self.hold().amount().time().0;
-        let most = i64::try_from(self.state.policy.call_time.as_micros()).unwrap_or(i64::MAX);
+        let TimeUs(most) = clock::span(self.state.policy.call_time);
         let slice = EXTENSION_TIME.0.min(held).min(most.saturating_sub(held));
         if slice <= 0 {
             return Err(TimeUp::CallTime);
@@ -191,8 +197,7 @@ impl Call {
         let Err(refused) = self.extend_time_by(TimeUs(slice)).await else {
             return Ok(());
         };
-        let free = self.state.fisc.standing(self.budget()).map(|standing| {
-            let room = standing.room;
+        let free = self.state.fisc.headroom(self.budget()).map(|room| {
             let per_call = room.per_call.time().0.saturating_sub(held);
             room.now.time().0.min(per_call)
         });
@@ -236,12 +241,12 @@ impl Call {
     }
 
     /// Charges what the call did cost and learns from it. Applied when this returns; the
-    /// returned future waits until it is written.
+    /// returned future waits until it is written, and says what the call did cost.
     pub(crate) fn settle(
         self,
         reported: &Reported,
         outcome: Outcome,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    ) -> impl Future<Output = Money> + Send + use<> {
         let (usage, estimated) = self.usage(reported);
         let outcome = match outcome {
             Outcome::Completed if reported.error => Outcome::UpstreamError,
@@ -265,7 +270,7 @@ impl Call {
 
     /// Ends a call that the provider refused or failed before it generated anything: nothing is
     /// charged but the time.
-    pub(crate) fn fail(self) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn fail(self) -> impl Future<Output = Money> + Send + use<> {
         let reported = Reported::default();
         let mut charge = self.charge(Usage::default(), false, Outcome::UpstreamError, &reported);
         charge.amount = Amount::new(Tokens(0), Money::ZERO, charge.amount.time());
@@ -280,16 +285,12 @@ impl Call {
         }
     }
 
-    fn finish(mut self, charge: Charge) -> impl Future<Output = ()> + Send + use<> {
+    fn finish(mut self, charge: Charge) -> impl Future<Output = Money> + Send + use<> {
+        let cost = charge.amount.cost();
         let settled = self.take_hold().settle(charge);
         async move {
-            let written = match settled {
-                Ok(settled) => settled.durable().await.map(|_| ()),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = written {
-                tracing::error!(%error, "a settlement is not written");
-            }
+            written(settled).await;
+            cost
         }
     }
 
@@ -306,7 +307,10 @@ impl Call {
     }
 
     fn take_hold(&mut self) -> Hold {
-        self.hold.take().expect("a call ends once")
+        let hold = self.hold.take().expect("a call ends once");
+        let State { traffic, fisc, .. } = &*self.state;
+        traffic.count_ended(hold.budget(), fisc.ticks());
+        hold
     }
 
     fn charge(
@@ -320,11 +324,14 @@ impl Call {
         // The call was ended when its hold was over: what passed until the end was noticed is
         // ours, so that not even a machine that stands still takes a budget over its limit.
         let time = duration.min(self.hold().amount().time());
-        let tier = reported
-            .service_tier
-            .as_deref()
-            .or(self.asked.service_tier.as_deref());
-        let cost = self.asked.pricing.charge(&usage, tier, time);
+        let (served, asked) = (&reported.service_tier, self.asked.service_tier.as_deref());
+        let pricing = &self.asked.pricing;
+        let cost = match served {
+            Some(served) => pricing.charge(&usage, Some(served), time),
+            None if estimated => pricing.charge_untold(&usage, asked, time),
+            // Who reports usage and no tier has none.
+            None => pricing.charge(&usage, asked, time),
+        };
         let tokens = usage.count(self.state.fisc.counting());
         let amount = match cost {
             Some(cost) => Amount::new(tokens, cost, time),
@@ -422,6 +429,17 @@ impl Drop for Call {
     }
 }
 
+/// Waits until a settlement is written.
+pub(crate) async fn written(settled: Result<Settled, Error>) {
+    let written = match settled {
+        Ok(settled) => settled.durable().await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = written {
+        tracing::error!(%error, "a settlement is not written");
+    }
+}
+
 // === impl Pricing ===
 
 impl Pricing {
@@ -430,6 +448,17 @@ impl Pricing {
         match self {
             Pricing::Known(price) | Pricing::Ceiling(price) => {
                 price.charge(usage, tier, time, 1).ok()
+            }
+            Pricing::Nothing | Pricing::Unknown => Some(Money::ZERO),
+        }
+    }
+
+    /// Returns what a usage can have cost at most, when nobody says which service tier it was
+    /// served at.
+    fn charge_untold(&self, usage: &Usage, asked: Option<&str>, time: TimeUs) -> Option<Money> {
+        match self {
+            Pricing::Known(price) | Pricing::Ceiling(price) => {
+                price.charge_untold(usage, asked, time, 1).ok()
             }
             Pricing::Nothing | Pricing::Unknown => Some(Money::ZERO),
         }

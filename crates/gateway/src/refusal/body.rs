@@ -3,14 +3,18 @@
 use fisc_core::Resource;
 use serde_json::{Value, json};
 
-use super::{BudgetFacts, Refusal, message};
+use super::{BudgetFacts, Refusal, RefusalKind, message};
 use crate::routes::Provider;
 
 /// Writes the body as JSON.
 pub(super) fn write(refusal: &Refusal, provider: Provider, request_id: &str) -> String {
     let row = refusal.kind.row();
     let message = message::write(refusal);
-    let budget = refusal.budget.as_ref().map(budget);
+    let time_over = refusal.kind == RefusalKind::TimeOver;
+    let budget = refusal
+        .budget
+        .as_ref()
+        .map(|facts| budget(facts, time_over));
     let body = match provider {
         Provider::OpenAi => {
             let mut error = json!({
@@ -40,7 +44,8 @@ pub(super) fn write(refusal: &Refusal, provider: Provider, request_id: &str) -> 
     body.to_string()
 }
 
-fn budget(facts: &BudgetFacts) -> Value {
+fn budget(facts: &BudgetFacts, time_over: bool) -> Value {
+    let no_amount = time_over.then_some("time");
     match facts {
         BudgetFacts::Own {
             path,
@@ -60,11 +65,11 @@ fn budget(facts: &BudgetFacts) -> Value {
             }
             facts
         }
-        BudgetFacts::Own { path, short: None } => json!({ "path": path, "resource": "time" }),
+        BudgetFacts::Own { path, short: None } => json!({ "path": path, "resource": no_amount }),
         BudgetFacts::Outer { resource } => json!({
             "path": null,
             "outer": true,
-            "resource": resource.map_or("time", Resource::name),
+            "resource": resource.map(Resource::name).or(no_amount),
         }),
     }
 }

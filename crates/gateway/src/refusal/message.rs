@@ -14,6 +14,8 @@ pub(super) fn write(refusal: &Refusal) -> String {
     match refusal.kind {
         RefusalKind::BudgetExhausted
         | RefusalKind::TimeOver
+        | RefusalKind::BudgetFrozen
+        | RefusalKind::BudgetReleased
         | RefusalKind::RequestExceedsBudget
         | RefusalKind::RequestExceedsCallLimit
         | RefusalKind::BudgetReserved => {
@@ -78,6 +80,12 @@ fn of_budget(refusal: &Refusal) -> String {
     match (refusal.kind, short) {
         (RefusalKind::TimeOver, _) => {
             format!("the time of {name} is over. {limit}; a retry cannot succeed")
+        }
+        (RefusalKind::BudgetFrozen, _) => {
+            format!("{name} is frozen by its owner; calls are admitted again when it is thawed")
+        }
+        (RefusalKind::BudgetReleased, _) => {
+            format!("{name} was released: its work is done. A retry cannot succeed")
         }
         (RefusalKind::RequestExceedsBudget, Some(short)) => format!(
             "this call needs up to {}, more than {name} has in all ({}{}). Send less input or a \

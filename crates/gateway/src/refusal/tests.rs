@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const ALL: [RefusalKind; 20] = [
+const ALL: [RefusalKind; 22] = [
+    RefusalKind::BudgetFrozen,
+    RefusalKind::BudgetReleased,
     RefusalKind::BudgetExhausted,
     RefusalKind::TimeOver,
     RefusalKind::RequestExceedsBudget,
@@ -241,6 +243,21 @@ fn an_unread_body_closes_the_connection() {
     };
     assert!(closes(RefusalKind::TooLarge) && closes(RefusalKind::SlowBody));
     assert!(!closes(RefusalKind::BudgetExhausted));
+}
+
+#[test]
+fn a_budget_that_its_owner_stopped_is_short_of_no_amount() {
+    for (refused, code) in [
+        (fisc_core::Refusal::Frozen(BudgetId(1)), "budget_frozen"),
+        (fisc_core::Refusal::Released(BudgetId(1)), "budget_released"),
+    ] {
+        let refusal = Refusal::of_tree(&refused, Some("main/writer".to_owned()));
+        let (response, body) = answer(refusal, Provider::OpenAi);
+        assert_eq!(response.status(), 402);
+        assert_eq!(header(&response, "fisc-reason"), Some(code));
+        let budget = &body["error"]["budget"];
+        assert_eq!(*budget, json!({ "path": "main/writer", "resource": null }));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod agents;
 mod births;
+mod corpus;
 mod counted;
 mod disconnects;
 mod edge;
@@ -9,6 +10,13 @@ mod faults;
 mod hard_cap;
 mod harness;
 mod last_unit;
+mod laws;
+mod passing;
 mod raw;
 mod reach;
+mod shown;
+mod stalled;
+mod stubborn;
+mod tiers;
 mod time;
+mod unseen;

@@ -463,23 +463,49 @@ pub(crate) fn reply(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<
     [text.as_bytes(), b"connection: close\r\n\r\n", body].concat()
 }
 
+/// Another gateway over a house's budgets.
+pub(crate) struct Beside {
+    pub(crate) keyring: Keyring,
+    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) prices: PriceBook,
+    pub(crate) policy: Policy,
+}
+
+// === impl Beside ===
+
+impl Beside {
+    /// One upstream for each provider at `base`, [`PRICES`], and the house's own callers.
+    pub(crate) fn new(house: &House, base: &str, credential: &Credential) -> Beside {
+        let upstream = |provider| Upstream::new(provider, base, credential).expect("a plain URL");
+        Beside {
+            keyring: Keyring::new().with_run(&house.secret, ROOT),
+            upstreams: vec![upstream(Provider::OpenAi), upstream(Provider::Anthropic)],
+            prices: PriceBook::with_overlay(PRICES).expect("valid prices"),
+            policy: Policy::default(),
+        }
+    }
+
+    pub(crate) async fn start(self, house: &House) -> Gateway {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let parts = Parts {
+            listener,
+            hosts: Vec::new(),
+            keyring: self.keyring,
+            upstreams: self.upstreams,
+            prices: self.prices,
+            policy: self.policy,
+        };
+        Gateway::start(parts, house.fisc.clone()).expect("a gateway starts")
+    }
+}
+
 /// Starts another gateway over a house's budgets, with one upstream for each provider at `base`.
 pub(crate) async fn gateway_to(house: &House, base: &str, credential: &Credential) -> Gateway {
-    let upstream = |provider| Upstream::new(provider, base, credential).expect("a plain URL");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let parts = Parts {
-        listener,
-        hosts: Vec::new(),
-        keyring: Keyring::new().with_run(&house.secret, ROOT),
-        upstreams: vec![upstream(Provider::OpenAi), upstream(Provider::Anthropic)],
-        prices: PriceBook::with_overlay(PRICES).expect("valid prices"),
-        policy: Policy::default(),
-    };
-    Gateway::start(parts, house.fisc.clone()).expect("a gateway starts")
+    Beside::new(house, base, credential).start(house).await
 }
 
 /// Reads a request whose body has a declared length.
-async fn whole_request(socket: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn whole_request(socket: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut piece = vec![0; 16 << 10];
     loop {

@@ -109,6 +109,14 @@ pub(super) fn find(
         .find_map(|candidate| probe(candidate, at).find())
 }
 
+/// Lists every model: its provider's name and its own.
+pub(super) fn models() -> impl Iterator<Item = (&'static str, &'static str)> {
+    Calculator::bundled().providers().flat_map(|provider| {
+        let id = provider.id();
+        provider.models().map(move |model| (id, model.id()))
+    })
+}
+
 fn probe(candidate: &Candidate, at: SystemTime) -> Probe<'_> {
     Probe {
         provider: None,

@@ -10,7 +10,8 @@ use super::rate::{ONE_PPM, PicoUsdPerToken, Rounding, Sum, show_millionths};
 
 /// Service tiers that mean the standard rates.
 const STANDARD_TIERS: [&str; 3] = ["default", "standard", "standard_only"];
-/// The service tier that leaves the choice to the provider.
+/// The service tier that leaves the choice to the provider, as naming none does: the customer's
+/// project may have any as its default.
 const AUTO_TIER: &str = "auto";
 
 /// One rate per token class.
@@ -86,7 +87,7 @@ pub struct CallBound<'a> {
     pub images_in: bool,
     /// The output may hold audio.
     pub audio_out: bool,
-    /// The service tier as the request names it; `auto` means the dearest.
+    /// The service tier as the request names it; none and `auto` mean the dearest.
     pub service_tier: Option<&'a str>,
     /// How long the call may take.
     pub time: TimeUs,
@@ -199,20 +200,31 @@ impl ModelPrice {
         time: TimeUs,
         calls: u64,
     ) -> Result<Money, OutOfRange> {
-        let rates = self.schedule(service_tier).rates(usage.input());
-        let mut sum = self.fees(usage.units.searches, time, calls)?;
-        for class in TokenClass::ALL {
-            sum = sum.tokens(usage.get(class), rates.get(class))?;
+        self.charge_at(self.schedule(service_tier), usage, time, calls)
+    }
+
+    /// Returns what a usage costs at most when no response says which service tier served it;
+    /// `asked` is the one that its request names.
+    pub fn charge_untold(
+        &self,
+        usage: &Usage,
+        asked: Option<&str>,
+        time: TimeUs,
+        calls: u64,
+    ) -> Result<Money, OutOfRange> {
+        let mut most = Money::ZERO;
+        for schedule in self.possible_schedules(asked) {
+            most = most.max(self.charge_at(schedule, usage, time, calls)?);
         }
-        sum.round(self.multiplier_ppm, Rounding::HalfEven)
+        Ok(most)
     }
 
     /// Returns the most that a call within a bound can cost, rounded up.
     ///
     /// No cache hit is assumed; input is priced at the dearest class that the bound allows, in
     /// the dearest context tier that it can reach. A service tier is held at the dearer of its
-    /// own rates and the standard ones (the provider may fall back), `auto` and unheard-of ones
-    /// at the dearest of all.
+    /// own rates and the standard ones (the provider may fall back); none, `auto` and unheard-of
+    /// ones at the dearest of all.
     pub fn dearest(&self, bound: &CallBound<'_>) -> Result<Money, OutOfRange> {
         let (fixed, rate) = self.parts(bound)?;
         let output = bound
@@ -230,6 +242,21 @@ impl ModelPrice {
         let (fixed, rate) = self.parts(bound).ok()?;
         let step = Sum::ZERO.tokens(bound.choices.max(1), rate).ok()?;
         fixed.steps_within(step, self.multiplier_ppm, money)
+    }
+
+    fn charge_at(
+        &self,
+        schedule: &Schedule,
+        usage: &Usage,
+        time: TimeUs,
+        calls: u64,
+    ) -> Result<Money, OutOfRange> {
+        let rates = schedule.rates(usage.input());
+        let mut sum = self.fees(usage.units.searches, time, calls)?;
+        for class in TokenClass::ALL {
+            sum = sum.tokens(usage.get(class), rates.get(class))?;
+        }
+        sum.round(self.multiplier_ppm, Rounding::HalfEven)
     }
 
     fn schedule(&self, service_tier: Option<&str>) -> &Schedule {
@@ -266,8 +293,7 @@ impl ModelPrice {
         service_tier: Option<&'s str>,
     ) -> impl Iterator<Item = &'s Schedule> {
         let certain = match service_tier {
-            None => true,
-            Some(AUTO_TIER) => false,
+            None | Some(AUTO_TIER) => false,
             Some(tier) => {
                 STANDARD_TIERS.contains(&tier) || self.schedules.iter().any(|s| s.name == tier)
             }

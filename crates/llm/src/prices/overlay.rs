@@ -11,6 +11,8 @@
 //! output = "0.60"
 //! ```
 
+use std::fmt;
+
 use fisc_core::{Money, ParseMoneyError, TokenClass};
 use serde::Deserialize;
 use toml::Spanned;
@@ -109,6 +111,17 @@ impl OverlayError {
     }
 }
 
+// === impl Pattern ===
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::Exact(name) => f.write_str(name),
+            Pattern::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
 // === impl Overlay ===
 
 impl Overlay {
@@ -132,6 +145,13 @@ impl Overlay {
             overlay.entries.push(entry);
         }
         Ok(overlay)
+    }
+
+    /// Lists what the entries match, as written: a provider, if one is named, and a pattern.
+    pub(super) fn models(&self) -> impl Iterator<Item = (Option<&str>, String)> {
+        self.entries
+            .iter()
+            .map(|entry| (entry.provider.as_deref(), entry.pattern.to_string()))
     }
 
     /// Returns the most specific entry for a model: exact before prefix, longer before shorter,

@@ -143,6 +143,7 @@ fn hold_assumes_no_cache_hit() {
     let bound = CallBound {
         input: 1_000,
         output: 10,
+        service_tier: Some("default"),
         ..CallBound::default()
     };
     let fresh = charge(&price, &usage(1_000, 10));
@@ -180,6 +181,7 @@ fn hold_covers_cache_writes_where_they_can_happen() {
     let sol = known(&book, "gpt-6-sol");
     let bound = CallBound {
         input: 100_000,
+        service_tier: Some("default"),
         ..CallBound::default()
     };
     let written = Usage::default().with(TokenClass::CacheWrite5m, 100_000);
@@ -238,12 +240,20 @@ fn service_tiers_are_charged_as_served_and_held_at_the_dearer() {
         .iter()
         .map(|schedule| most(Some(schedule.name)))
         .max();
-    assert_eq!(held(None), most(None));
     assert_eq!(held(Some("default")), most(None));
     assert_eq!(held(Some("flex")), most(None), "the provider may fall back");
     assert_eq!(held(Some("priority")), most(Some("priority")));
-    assert_eq!(Some(held(Some("auto"))), dearest);
-    assert_eq!(Some(held(Some("unheard-of"))), dearest);
+    for unsure in [None, Some("auto"), Some("unheard-of")] {
+        assert_eq!(Some(held(unsure)), dearest, "the provider chooses");
+    }
+    let untold = |asked| {
+        let charged = price.charge_untold(&used, asked, TimeUs(0), 1);
+        charged.expect("in range")
+    };
+    assert_eq!(untold(Some("default")), standard);
+    assert_eq!(untold(Some("flex")), standard);
+    assert_eq!(untold(Some("priority")), charged(Some("priority")));
+    assert_eq!(untold(None), charged(Some("priority")));
 }
 
 #[test]
@@ -323,4 +333,18 @@ proptest! {
             None => prop_assert!(cost(0) > money),
         }
     }
+}
+
+#[test]
+fn what_is_listed_is_the_owners_and_the_catalogues() {
+    let toml = "[[model]]\nmatch = \"in-house-*\"\nprovider = \"vllm\"\nfree = true\n";
+    let book = PriceBook::with_overlay(toml).expect("a price file");
+    let listed = book.models();
+    let named = |provider: &str, model: &str| ListedModel {
+        provider: Some(provider.to_owned()),
+        model: model.to_owned(),
+    };
+    assert_eq!(listed[0], named("vllm", "in-house-*"));
+    assert!(listed.contains(&named("openai", "gpt-4o-mini")));
+    assert_eq!(listed[1..], PriceBook::builtin().models());
 }

@@ -383,7 +383,7 @@ proptest! {
         free in any_room(),
         which in 0_usize..6,
         shares in prop::array::uniform9(0_u64..1_000),
-        (elapsed, tier) in (0_i64..1_000, any::<bool>()),
+        (elapsed, served) in (0_i64..1_000, any::<prop::sample::Index>()),
     ) {
         ask.price = PRICES.get(which).map(|price| &**price);
         let Sizing::Hold { amount, output_cap, time_cap, .. } = size(&ask, &free, &free) else {
@@ -398,8 +398,13 @@ proptest! {
         prop_assert!(usage.count(ask.counting) <= amount.tokens());
         prop_assert!(time <= amount.time());
         if let Some(price) = ask.price {
-            let served = ask.call.service_tier.filter(|served| tier && *served != "auto");
-            let charged = price.charge(&usage, served, time, 1).expect("in range");
+            // Who names no tier leaves it to the provider, which otherwise may fall back.
+            let schedules = price.schedules();
+            let served = match ask.call.service_tier {
+                None | Some("auto") => served.get(schedules).name,
+                Some(tier) => served.get(&[tier, "default"]),
+            };
+            let charged = price.charge(&usage, Some(served), time, 1).expect("in range");
             prop_assert!(charged <= amount.cost(), "{} > {}", charged, amount.cost());
         }
     }
@@ -427,6 +432,9 @@ proptest! {
         // With others open, what fits alone may wait but is never refused for good.
         let beside = size(&ask, &free, &more);
         prop_assert!(!is_never(beside) || is_never(large));
+        if let Sizing::Wait { least, wanted } = beside {
+            prop_assert!(least.fits(&wanted) && !wanted.fits(&free), "{:?} {:?}", least, wanted);
+        }
     }
 }
 

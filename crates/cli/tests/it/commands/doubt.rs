@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use fisc_testkit::process::{self, Running};
+use fisc_testkit::process::{self, Output, Running};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -141,7 +141,22 @@ fn what_a_crash_left_is_charged_until_somebody_knows_better() {
 #[test]
 fn nobody_need_serve_again_to_resolve() {
     let Shop { world, .. } = crashed();
+    // Nobody booked them yet: they are held, and in doubt all the same.
+    let left = report(&world);
+    assert_eq!(left["in_doubt"], 2);
+    assert_eq!(left["in_doubt_amount"]["tokens"], 400);
+    assert_eq!(left["budgets"][0]["tokens"]["held"], 400);
+    let text = world
+        .done(["report", "--db", &ledger(&world)])
+        .success()
+        .stdout;
+    let said = "\n 0 calls refused, 0 estimated, 2 in doubt\n in doubt: $";
+    assert!(text.contains(said), "{text}");
+    assert!(text.contains(", 400 tokens; see: fisc resolve\n"), "{text}");
     assert_eq!(listed(&world).len(), 2);
+    let booked = report(&world);
+    assert_eq!(booked["in_doubt_amount"], left["in_doubt_amount"]);
+    assert_eq!(booked["budgets"][0]["tokens"]["held"], 0);
     world.done(["verify", &ledger(&world)]).success();
 }
 
@@ -159,9 +174,29 @@ fn a_call_that_runs_is_not_in_doubt() {
             said,
             "no hold is in doubt\n1 hold open, of calls that run\n"
         );
-        assert_eq!(report(&shop.world)["budgets"][0]["tokens"]["held"], 100);
+        let report = report(&shop.world);
+        assert_eq!(report["budgets"][0]["tokens"]["held"], 100);
+        assert_eq!(report["in_doubt"], 0);
+        assert_eq!(report["no_metered_call"], false);
         shop.gateway.process.kill();
     });
+}
+
+#[test]
+fn another_ledger_may_be_served_than_the_configured_one() {
+    let world = World::new();
+    let provider = world.provider("1");
+    let path = world.dir.write("fisc.toml", &config(&provider));
+    let mut command = world.fisc(["serve", "--listen", "127.0.0.1:0", "--db", "other.db"]);
+    command.arg("--config").arg(path);
+    let served = Running::start(command.envs(SECRETS.iter().copied()));
+    served.wait_for_line(Output::Stdout, PATIENCE, |line| line.contains("http://"));
+    served.signal(Signal::SIGTERM);
+    served.wait(PATIENCE).success();
+    assert!(!world.dir.join("ledger.db").exists());
+    let other = world.dir.join("other.db").display().to_string();
+    let report = world.done(["report", "--json", "--db", &other]).success();
+    assert_eq!(parsed(&report.stdout)["budgets"][0]["path"], "shop");
 }
 
 #[test]
@@ -194,6 +229,14 @@ fn a_run_that_was_killed_has_not_ended_and_can_be_resolved() {
     eventually("the call at the provider", || {
         (provider.reached() == 1).then_some(())
     });
+    let live = parsed(&world.done(["report", "--json"]).success().stdout);
+    assert_eq!(
+        (&live["in_doubt"], &live["elapsed_from"]),
+        (&json!(0), &json!("clock"))
+    );
+    let title = world.done(["report"]).success().stdout;
+    let title = title.lines().next().expect("a title").to_owned();
+    assert!(title.ends_with("── running ──"), "{title}");
     running.kill();
     // The program outlives its supervisor, and is of the same group.
     running.signal_group(Signal::SIGKILL);
@@ -205,7 +248,28 @@ fn a_run_that_was_killed_has_not_ended_and_can_be_resolved() {
             .is_some_and(|line| line.ends_with("── not ended ──")),
         "{report}"
     );
+    let seen = "\n nobody saw the end: time is from the first to the last entry\n";
+    assert!(report.contains(seen), "{report}");
+    let left = parsed(&world.done(["report", "--json"]).success().stdout);
+    assert_eq!(left["outcome"], Value::Null);
+    assert_eq!(
+        (&left["in_doubt"], &left["elapsed_from"]),
+        (&json!(1), &json!("entries"))
+    );
+    let held = left["in_doubt_amount"]["cost_nanousd"].as_i64();
+    assert!(held.is_some_and(|nanos| nanos > 0), "{left}");
+    assert_eq!(
+        left["in_doubt_amount"]["cost_nanousd"],
+        left["budgets"][0]["cost"]["held"]
+    );
     let said = world.done(["resolve"]).success().stdout;
+    let booked = parsed(&world.done(["report", "--json"]).success().stdout);
+    let elapsed = |report: &Value| report["elapsed_ms"].as_i64().expect("a time");
+    assert_eq!(
+        elapsed(&booked),
+        elapsed(&left),
+        "a doubt is booked, nothing ran"
+    );
     assert!(said.ends_with("  call gpt-4o-mini\n"), "{said}");
     let id = said.split("  ").next().expect("an id");
     world.done(["resolve", id, "--void"]).success();

@@ -76,6 +76,18 @@ fn a_served_ledger_is_reported_as_a_whole() {
         let figures = parsed(&shop.done(&["report", "--json"]).stdout);
         (figures["refused"] == 1).then_some(figures)
     });
+    let refused = |list: &str, model: Value| -> i64 {
+        let rows = figures[list].as_array().expect("a list");
+        let counts = rows.iter().filter(|row| row["model"] == model);
+        counts
+            .map(|row| row["refused"].as_i64().expect("a count"))
+            .sum()
+    };
+    assert_eq!(refused("hours", Value::Null), 1);
+    // Refused calls were of the model that was asked for, the others of the one that answered.
+    assert_eq!(refused("models", json!("gpt-4o-mini")), 1);
+    assert_eq!(refused("models", json!("gpt-4o-mini-2024-07-18")), 0);
+    assert_eq!(figures["no_metered_call"], false);
     let by_agent = shop.done(&["report"]).success().stdout;
     let cost = figures["agents"][0]["cost_nanousd"]
         .as_i64()
@@ -109,6 +121,10 @@ fn a_served_ledger_is_reported_as_a_whole() {
     assert_eq!(
         by("model"),
         format!("gpt-4o-mini-2024-07-18 {cost} 3 1.0k {input} 0")
+    );
+    assert_eq!(
+        by("tag"),
+        format!("task=stock-taking {cost} 3 1.0k {input} 0")
     );
     assert!(
         by("hour").ends_with(&format!("Z {cost} 3 1.0k {input} 0")),
@@ -160,9 +176,15 @@ fn the_json_report_has_exactly_its_members() {
     };
     let mut expected = named(
         "",
-        "run outcome exit_code limiting limiting.budget limiting.resource elapsed_ms budgets \
-         agents operations models hours refused estimated in_doubt counting prices",
+        "run outcome exit_code limiting limiting.budget limiting.resource elapsed_ms \
+         elapsed_from budgets agents operations models hours no_metered_call refused estimated \
+         in_doubt in_doubt_amount forecast overhead counting prices",
     );
+    expected.extend(named(
+        "in_doubt_amount.",
+        "tokens cost_nanousd cost_usd time_us",
+    ));
+    expected.extend(named("overhead.", "cpu_us calls_us"));
     expected.extend(named(
         "budgets[].",
         "path tokens cost active_time time level",
@@ -173,7 +195,12 @@ fn the_json_report_has_exactly_its_members() {
     }
     let uses = "calls attempts completed refused estimated tokens usage cost_nanousd cost_usd \
                 time_us";
-    for (list, own) in [("agents", "agent"), ("operations", "agent operation")] {
+    for (list, own) in [
+        ("agents", "agent"),
+        ("operations", "agent operation"),
+        ("models", "model"),
+        ("hours", "hour"),
+    ] {
         expected.extend(named(&format!("{list}[]."), own));
         expected.extend(named(&format!("{list}[]."), uses));
         expected.extend(named(

@@ -103,12 +103,70 @@ fn what_is_wrong_with_a_price_file_is_said_with_its_line() {
 }
 
 #[test]
-fn an_unknown_model_is_told_with_a_way_out() {
-    let shown = World::new().done(["price", "show", "gpt-4o-mni"]);
+fn an_unknown_model_is_told_with_names_that_are_near() {
+    let world = World::new();
+    let shown = world.done(["price", "show", "gpt-4o-mni"]);
     assert_eq!((shown.code(), shown.stdout.as_str()), (2, ""));
+    let hint = shown
+        .stderr
+        .strip_prefix("error: gpt-4o-mni has no known price\n\nhint: is it gpt-4o-mini");
+    let hint = hint.unwrap_or_else(|| panic!("{}", shown.stderr));
+    assert!(
+        hint.ends_with("? Else give it a price of your own: --prices FILE\n"),
+        "{hint}"
+    );
+    let shown = world.done(["price", "show", "nothing-like-it-whatsoever"]);
     assert_eq!(
         shown.stderr,
-        "error: gpt-4o-mni has no known price\n\nhint: look for a typing error, or give it a \
-         price of your own: --prices FILE\n"
+        "error: nothing-like-it-whatsoever has no known price\n\nhint: see fisc price ls, or \
+         give it a price of your own: --prices FILE\n"
+    );
+    // An owner's own models are suggested as well.
+    let file = world
+        .dir
+        .write("prices.toml", PRICES.replace("-*", "-7b").as_str());
+    let file = file.display().to_string();
+    let shown = world.done(["price", "show", "inhouse-7b", "--prices", &file]);
+    assert!(
+        shown.stderr.contains("hint: is it in-house-7b"),
+        "{}",
+        shown.stderr
+    );
+}
+
+#[test]
+fn models_are_listed_with_their_usual_rates() {
+    let world = World::new();
+    let file = world.dir.write("prices.toml", PRICES).display().to_string();
+    let list = |args: &[&str]| {
+        let args = [&["price", "ls", "--prices", &file], args].concat();
+        let lines = world.done(args).success().stdout;
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        lines.lines().map(words).collect::<Vec<_>>()
+    };
+    let title = "provider model input cached output dollars per million tokens, from";
+    let mini = list(&["GPT-4o-mini", "--provider", "openai"]);
+    assert_eq!(mini[0], title);
+    assert!(
+        mini.contains(&"openai gpt-4o-mini 0.15 0.075 0.60 catalogue".to_owned()),
+        "{mini:#?}"
+    );
+    assert!(
+        mini[1..]
+            .iter()
+            .all(|line| line.starts_with("openai gpt-4o-mini"))
+    );
+    assert_eq!(
+        list(&["in-house"]),
+        [title, "- in-house-* 0.20 0.02 0.60 price file"]
+    );
+    let all = list(&[]);
+    assert!(all.len() > 100, "{}", all.len());
+    let nothing = world.done(["price", "ls", "no-such-model"]);
+    assert_eq!((nothing.code(), nothing.stdout.as_str()), (2, ""));
+    assert_eq!(
+        nothing.stderr,
+        "error: no model with a price is called so\n\nhint: name a part of it, as in: fisc price \
+         ls gpt-4o\n"
     );
 }

@@ -44,13 +44,14 @@ fn wrong_amounts_are_told_with_right_ones() {
     told(
         &["run", "--time", "10", "--", "true"],
         2,
-        "error: --time: time \"10\": it has no unit\n\nhint: write time as 90s, 10m or 1h30m\n",
+        "error: --time: time \"10\": the unit is missing\n\nhint: write time as 90s, 10m, 1h30m, \
+         2d or 500ms\n",
     );
     told(
         &["run", "--tokens", "5x", "--", "true"],
         2,
-        "error: --tokens: tokens \"5x\": not a number\n\nhint: write tokens as 50000, 500k or \
-         1.5M; total:500k, in:500k or out:500k count other tokens than fresh ones\n",
+        "error: --tokens: tokens \"5x\": the unit is unknown\n\nhint: write tokens as 500000, 500k \
+         or 1.5M\n",
     );
     told(
         &["run", "-b", "researcher", "--", "true"],
@@ -99,6 +100,16 @@ fn wrong_wiring_is_told_with_the_right_one() {
         2,
         "error: --agent: path \"a b\": a name holds ' '; use letters, digits and _-~@:+\n\nhint: \
          join names of letters, digits and _-~@:+ by '/', as in team/writer\n",
+    );
+}
+
+#[test]
+fn an_agent_may_be_refused_at_least_once() {
+    told(
+        &["run", "--max-refusals", "0", "--", "true"],
+        2,
+        "error: invalid value '0' for '--max-refusals <N>': 0 is not in \
+         1..18446744073709551615\n\nFor more information, try '--help'.\n",
     );
 }
 

@@ -161,12 +161,3 @@ fn keys_are_in_no_refusal_and_no_error() {
     no_key_in("the log", finished.stderr.as_bytes());
     no_key_under(&world.data());
 }
-
-#[test]
-fn a_run_without_a_metered_call_says_so() {
-    let world = World::new();
-    let finished = world.done(["run", "--cost", "1", "--", "sh", "-c", "echo out; exit 4"]);
-    assert_eq!((finished.code(), finished.stdout.as_str()), (4, "out\n"));
-    let said = "fisc ▸ no metered call was seen: the program did not use the gateway's base URL\n";
-    assert!(finished.stderr.starts_with(said), "{}", finished.stderr);
-}

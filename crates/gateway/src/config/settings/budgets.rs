@@ -100,6 +100,7 @@ impl Resolved {
             claim,
             reserve,
             per_call,
+            ..Terms::default()
         })
     }
 

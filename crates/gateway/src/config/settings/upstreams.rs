@@ -1,7 +1,9 @@
 //! The upstreams as configured, with their credentials read from variables and files.
 
 use super::Context;
-use crate::config::{AuthConfig, CapFieldConfig, ConfigError, UpstreamConfig, UpstreamsConfig};
+use crate::config::{
+    AuthConfig, CapFieldConfig, ConfigError, Text, UpstreamConfig, UpstreamsConfig,
+};
 use crate::routes::Provider;
 use crate::secret::Secret;
 use crate::upstream::{Credential, Upstream, UpstreamError};
@@ -50,7 +52,10 @@ fn upstream(
             why.to_string(),
         )
     })?;
-    let upstream = upstream.with_include_usage(config.include_usage);
+    let mut upstream = upstream.with_include_usage(config.include_usage);
+    if let Some(tier) = &config.default_tier {
+        upstream = upstream.with_default_tier(default_tier(context, tier)?);
+    }
     Ok(match config.cap_field {
         None => upstream,
         Some(CapFieldConfig::MaxTokens) => upstream.with_cap_field(CapField::MaxTokens),
@@ -58,6 +63,16 @@ fn upstream(
             upstream.with_cap_field(CapField::MaxCompletionTokens)
         }
     })
+}
+
+fn default_tier(context: &Context<'_>, text: &Text) -> Result<String, ConfigError> {
+    match text.get_ref().as_str() {
+        "" | "auto" => {
+            let error = context.error(text.span(), "not the tier that calls are served at");
+            Err(error.with_hint("write what the provider's account says: default, flex, priority"))
+        }
+        tier => Ok(tier.to_owned()),
+    }
 }
 
 fn key(context: &Context<'_>, config: &UpstreamConfig) -> Result<Option<Secret>, ConfigError> {

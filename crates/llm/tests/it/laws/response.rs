@@ -133,9 +133,9 @@ fn meter<'c>(wire: Wire, strip: bool, chunks: impl IntoIterator<Item = &'c [u8]>
         sum.output_bytes += progress.output_bytes;
         sum.output_events += progress.output_events;
     }
-    let output = (meter.output_bytes(), meter.output_events());
-    assert_eq!((sum.output_bytes, sum.output_events), output);
+    let output = (sum.output_bytes, sum.output_events);
     let (before, ending, done) = (meter.reported(), meter.ending(), meter.is_done());
+    assert_eq!((before.output_bytes, before.output_events), output);
     let after = meter.finish(&mut relay);
     Metered {
         relayed: relay.concat(),

@@ -1,0 +1,105 @@
+//! `fisc sim`: ways of sharing compared on the same simulated teams.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use fisc::clock::{Clock, SystemClock};
+use fisc_core::TimeUs;
+use fisc_sim::{Policy, Rates, Script, Settings, read_trace, synthetic};
+
+use crate::failure::Failure;
+
+/// `fisc sim`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A team's budget is scarce: a part of what its agents need together. \
+Finished: agents that ended their work, as a part of those that would have, had every need been \
+known and the smallest been served first. Starved: less than half of need or equal share."
+)]
+pub struct SimArgs {
+    /// The seed of everything that is drawn
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Sizes of teams
+    #[arg(
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        default_value = "5,10,20"
+    )]
+    pub teams: Vec<usize>,
+    /// Budgets as parts of what a team needs
+    #[arg(
+        long,
+        value_name = "F,...",
+        value_delimiter = ',',
+        default_value = "0.6,0.7,0.8,0.9"
+    )]
+    pub scarcity: Vec<f64>,
+    /// How many teams there are at least, over all sizes and budgets
+    #[arg(long, value_name = "N", default_value_t = 360)]
+    pub trials: usize,
+    /// A trace of real agents (CSV, plain or gzip) instead of invented ones
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+    /// Agents start at any time within ten minutes
+    #[arg(long)]
+    pub late_starters: bool,
+    /// One agent of each team needs ten times what it should
+    #[arg(long)]
+    pub runaway: bool,
+    /// A way of sharing [default: all]
+    #[arg(long = "policy", value_name = "P")]
+    pub policies: Vec<Policy>,
+    /// Draw the comparison (.svg or .png)
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Write JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How many agents are invented when there is no trace.
+const SYNTHETIC: usize = 250;
+
+/// Runs the simulation and shows what came of it.
+pub(crate) fn run(args: &SimArgs) -> Result<u8, Failure> {
+    let policies = if args.policies.is_empty() {
+        Policy::ALL.to_vec()
+    } else {
+        args.policies.clone()
+    };
+    let settings = Settings {
+        seed: args.seed,
+        sizes: args.teams.clone(),
+        scarcities: args.scarcity.clone(),
+        teams: args.trials,
+        late_starters: args.late_starters,
+        runaway: args.runaway,
+        policies,
+    };
+    let scripts = scripts(args)?;
+    let clock = SystemClock::default();
+    let mut stopwatch = || TimeUs(clock.now().0);
+    let report = fisc_sim::run(&settings, &scripts, &mut stopwatch)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    if let Some(file) = &args.plot {
+        fisc_sim::plot(&report, file)
+            .map_err(|error| Failure::configuration(format!("{}: {error}", file.display())))?;
+    }
+    if args.json {
+        println!("{:#}", report.to_json());
+    } else {
+        print!("{report}");
+    }
+    Ok(crate::exit::OK)
+}
+
+fn scripts(args: &SimArgs) -> Result<Vec<Script>, Failure> {
+    let Some(path) = &args.replay else {
+        return Ok(synthetic(args.seed, SYNTHETIC));
+    };
+    let failed = |problem: String| Failure::configuration(format!("{}: {problem}", path.display()));
+    let file = File::open(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
+    read_trace(file, Rates::default()).map_err(|error| failed(error.to_string()))
+}
