@@ -32,7 +32,8 @@ pub use money::{Money, ParseMoneyError};
 pub use refusal::{Refusal, Shortfall, TreeError};
 pub use terms::{Claim, Lendable, Limits, Permille, State, Terms, Weight};
 pub use tree::{
-    BudgetView, Headroom, HoldView, IDLE, Loan, MAX_CHILDREN, MAX_DEPTH, Receipt, Restored, Tree,
+    BudgetView, Headroom, HoldView, IDLE, Kept, Loan, MAX_CHILDREN, MAX_DEPTH, Receipt, Restored,
+    Tree,
 };
 pub use usage::{TokenClass, TokenCounting, Units, Usage};
 pub use window::{Calendar, Period, Span, Window, Zone, ZoneError};

@@ -68,7 +68,7 @@ pub struct Member {
     pub weight: u32,
     /// What it will have spent in total when it is done, as predicted; `None` is unknown: it
     /// wants whatever it can get. A need that is committed already was a wrong prediction, and
-    /// counts as unknown.
+    /// counts as unknown; but whoever neither used nor needs any of a resource wants none.
     pub need: Limits,
     /// What it spent and holds.
     pub committed: Amount,

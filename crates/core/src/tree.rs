@@ -25,7 +25,7 @@ mod share;
 mod view;
 mod window;
 
-pub use grow::Restored;
+pub use grow::{Kept, Restored};
 pub use loan::Loan;
 pub use settle::Receipt;
 pub use share::IDLE;
@@ -58,6 +58,8 @@ pub struct Tree {
     /// Budgets whose children's shares or guarantees are divided, in order.
     shared: Vec<BudgetId>,
     loans: Vec<Loan>,
+    /// Budgets of which the tree changed by itself what a journal must remember.
+    touched: Vec<BudgetId>,
     thresholds: Thresholds,
 }
 
@@ -93,6 +95,7 @@ impl Tree {
             latest_window: Timestamp(i64::MIN),
             shared: Vec::new(),
             loans: Vec::new(),
+            touched: Vec::new(),
             thresholds,
         }
     }

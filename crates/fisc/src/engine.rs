@@ -7,13 +7,14 @@
 use std::collections::HashMap;
 
 use fisc_core::{
-    Amount, BudgetId, Event, Headroom, HoldId, Receipt, Refusal, Restored, Terms, Thresholds,
+    Amount, BudgetId, Event, Headroom, HoldId, Loan, Receipt, Refusal, Restored, Terms, Thresholds,
     Timestamp, Tree,
 };
 use fisc_ledger::{CallLabel, Entry, Facts, Journal, OpenHold, Recovered, Ticket};
 
+use crate::calendar::Zones;
 use crate::error::Error;
-use crate::terms_text;
+use crate::terms_text::{self, Standing};
 
 /// How many entries may wait to be written before nothing new is admitted.
 const BACKLOG_MAX: usize = 65_536;
@@ -43,6 +44,8 @@ pub(crate) struct Engine {
     pub(crate) closed: bool,
     pub(crate) events: Vec<Event>,
     pub(crate) in_doubt: HashMap<HoldId, InDoubt>,
+    /// When what siblings share was last divided in a round.
+    pub(crate) divided: Option<Timestamp>,
 }
 
 // === impl Engine ===
@@ -56,6 +59,7 @@ impl Engine {
             closed: false,
             events: Vec::new(),
             in_doubt: HashMap::new(),
+            divided: None,
         }
     }
 
@@ -68,8 +72,10 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Engine, Error> {
         let mut engine = Engine::new(thresholds);
+        let mut standings = Vec::new();
         for row in &recovered.budgets {
             let terms = terms_text::read(&row.terms).map_err(Error::UnreadableTerms)?;
+            let standing = terms_text::read_standing(&row.terms).map_err(Error::UnreadableTerms)?;
             engine.tree.restore(&Restored {
                 id: row.id,
                 parent: row.parent,
@@ -78,8 +84,11 @@ impl Engine {
                 allocated: row.at,
                 own_spent: row.spent,
                 overrun: row.overrun,
+                kept: standing.kept,
             })?;
+            standings.push((row.id, standing));
         }
+        engine.restore_standings(&standings);
         for doubtful in recovered.in_doubt {
             engine.remember_doubt(doubtful.hold, doubtful.charged);
         }
@@ -105,7 +114,8 @@ impl Engine {
         let budget = self
             .tree
             .allocate(now, parent, name, terms, &mut self.events)?;
-        let (name, terms) = (name.to_owned(), terms_text::write(&terms));
+        // As the tree fixed them: an automatic guarantee, an inherited window.
+        let (name, terms) = (name.to_owned(), self.standing_text(budget));
         Ok((
             budget,
             self.append(
@@ -128,8 +138,9 @@ impl Engine {
     ) -> Result<Written<()>, Error> {
         self.admits()?;
         self.tree.set_terms(budget, terms, &mut self.events)?;
-        let terms = terms_text::write(&terms);
-        Ok(((), self.append(now, Entry::Terms { budget, terms })))
+        let terms = self.standing_text(budget);
+        let ticket = self.append(now, Entry::Terms { budget, terms });
+        Ok(((), self.append_touched(now).or(ticket)))
     }
 
     pub(crate) fn headroom(&self, budget: BudgetId, finalize: bool) -> Headroom {
@@ -151,6 +162,7 @@ impl Engine {
         {
             return Ok(Err(refusal));
         }
+        self.append_touched(now);
         let call = call.clone();
         Ok(Ok(self.append(
             now,
@@ -298,8 +310,54 @@ impl Engine {
         Error::Refused { path, refusal }
     }
 
+    /// Puts back windows and debts, once every budget is there.
+    fn restore_standings(&mut self, standings: &[(BudgetId, Standing)]) {
+        let kept = standings.iter().map(|(id, standing)| (*id, standing.kept));
+        self.tree.restore_windows(kept);
+        for (borrower, standing) in standings {
+            for (lender, amount) in &standing.debts {
+                self.tree.restore_loan(Loan {
+                    lender: *lender,
+                    borrower: *borrower,
+                    amount: *amount,
+                });
+            }
+        }
+    }
+
+    /// Brings the tree to `now`: windows that are over make room for the next.
+    pub(crate) fn bring_to(&mut self, now: Timestamp) {
+        if self.tree.is_due(now) {
+            self.tree.roll(now, &Zones, &mut self.events);
+            self.append_touched(now);
+        }
+    }
+
+    /// Writes what the tree decided by itself: windows that began, limits that loans moved.
+    pub(crate) fn append_touched(&mut self, now: Timestamp) -> Option<Ticket> {
+        let mut last = None;
+        for budget in self.tree.take_touched() {
+            let terms = self.standing_text(budget);
+            last = self.append(now, Entry::Terms { budget, terms });
+        }
+        last
+    }
+
+    /// A budget's terms and what the tree decided beside them, as the journal keeps them.
+    pub(crate) fn standing_text(&self, budget: BudgetId) -> String {
+        let view = (self.tree.budget(budget)).expect("only budgets of the tree are written");
+        let debts = (self.tree.loans().iter())
+            .filter(|loan| loan.borrower == budget)
+            .map(|loan| (loan.lender, loan.amount));
+        let standing = Standing {
+            kept: self.tree.kept(budget),
+            debts: debts.collect(),
+        };
+        terms_text::write_standing(view.terms, &standing)
+    }
+
     /// Says whether anything new may be admitted: the journal writes, and is not far behind.
-    fn admits(&self) -> Result<(), Error> {
+    pub(crate) fn admits(&self) -> Result<(), Error> {
         if self.closed {
             return Err(Error::Ledger("it was closed".to_owned()));
         }
@@ -316,7 +374,7 @@ impl Engine {
         Ok(())
     }
 
-    fn append(&mut self, now: Timestamp, entry: Entry) -> Option<Ticket> {
+    pub(crate) fn append(&mut self, now: Timestamp, entry: Entry) -> Option<Ticket> {
         self.journal
             .as_ref()
             .map(|journal| journal.append(now, entry))

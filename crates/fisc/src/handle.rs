@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fisc_core::{
-    BudgetId, BudgetView, Event, Headroom, HoldId, Level, Resource, Terms, TimeUs, Timestamp,
-    TokenCounting, Tree,
+    BudgetId, BudgetView, Event, Headroom, HoldId, Level, Limits, Resource, Span, Terms, TimeUs,
+    Timestamp, TokenCounting, Tree,
 };
 use fisc_ledger::{Durability, Journal};
 use tokio::sync::Notify;
@@ -51,6 +51,20 @@ pub struct BudgetStatus {
     pub deadline: Option<Timestamp>,
     /// Spent here and below.
     pub spent: fisc_core::Amount,
+    /// Spent here and below in the present window; all of it where there is none.
+    pub window_spent: fisc_core::Amount,
+    /// The present window.
+    pub window: Option<Span>,
+    /// Room that the last window left to this one.
+    pub carried: fisc_core::Amount,
+    /// What its parent's sharing lets its ordinary calls commit, where it says so.
+    pub share: Limits,
+    /// What its parent keeps for it.
+    pub claim: fisc_core::Amount,
+    /// Borrowed from siblings, less what is lent to them.
+    pub loaned: fisc_core::Amount,
+    /// What it is predicted to have spent when it is done.
+    pub need: Limits,
     /// Spent by its own calls.
     pub own_spent: fisc_core::Amount,
     /// Held here and below.
@@ -282,16 +296,18 @@ impl Fisc {
         }
     }
 
-    /// Moves the levels of elapsed time, and wakes waiters whose deadline may have come.
+    /// Moves the levels of elapsed time, divides anew what siblings share, and wakes waiters whose
+    /// deadline may have come or who may have room now. To be called about once a second.
     pub fn tick(&self) {
         let now = self.now();
         let mut engine = self.shared.engine();
+        let divided = engine.divide(now);
         let Engine { tree, events, .. } = &mut *engine;
         let before = events.len();
         tree.tick(now, events);
         let moved = events.len() > before;
         drop(engine);
-        if moved {
+        if moved || divided {
             self.shared.room.notify_waiters();
         }
     }
@@ -420,6 +436,10 @@ impl Shared {
             let surplus = engine.events.len() - EVENTS_MAX / 2;
             engine.events.drain(..surplus);
         }
+        // Windows move by the clock alone: whoever looks or changes finds the present one.
+        if engine.tree.has_windows() {
+            engine.bring_to(self.clock.now());
+        }
         engine
     }
 }
@@ -434,6 +454,13 @@ fn status(tree: &Tree, view: &BudgetView<'_>) -> BudgetStatus {
         allocated: view.allocated,
         deadline: view.deadline,
         spent: view.spent,
+        window_spent: view.window_spent,
+        window: view.window,
+        carried: view.carried,
+        share: view.share,
+        claim: view.claim,
+        loaned: view.loaned,
+        need: view.need,
         own_spent: view.own_spent,
         held: view.held,
         overrun: view.overrun,

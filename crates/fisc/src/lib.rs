@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod calendar;
 pub mod clock;
 mod engine;
 mod error;
@@ -10,15 +11,18 @@ mod hold;
 mod id;
 mod open;
 mod reopen;
+mod share;
 mod terms_text;
 mod wait;
 
+pub use calendar::zone_exists;
 pub use engine::InDoubt;
 pub use error::Error;
 pub use fisc_core as core;
 pub use fisc_core::{
-    Amount, BudgetId, Claim, Event, Headroom, HoldId, Level, Limits, Money, Permille, Refusal,
-    Resource, Shortfall, Terms, TimeUs, Timestamp, TokenCounting, Tokens, Usage,
+    Amount, BudgetId, Claim, Event, Headroom, HoldId, Lendable, Level, Limits, Loan, Money, Period,
+    Permille, Refusal, Resource, Shortfall, Span, State, Terms, TimeUs, Timestamp, TokenCounting,
+    Tokens, Usage, Weight, Window, Zone, sharing::Sharing,
 };
 pub use fisc_ledger::{CallLabel, Durability, Facts, Outcome};
 pub use handle::{Budget, BudgetStatus, Fisc, Standing};

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fisc_core::{Thresholds, TokenCounting};
-use fisc_ledger::{Durability, Journal};
+use fisc_core::{Thresholds, Timestamp, TokenCounting};
+use fisc_ledger::{Durability, Entry, Journal, Reader};
 
 use crate::clock::{Clock, SystemClock};
 use crate::engine::Engine;
@@ -76,10 +76,14 @@ impl Fisc {
             ));
         };
         let file = Some((path.clone(), durability));
-        let options = fisc_ledger::Options::new(path, durability, clock.now());
+        let options = fisc_ledger::Options::new(path.clone(), durability, clock.now());
         let (journal, recovered) = Journal::open(options)?;
         keep_counting(&journal, counting)?;
-        let engine = Engine::recover(thresholds, journal, recovered, clock.now())?;
+        let mut engine = Engine::recover(thresholds, journal, recovered, clock.now())?;
+        if let Some(span) = engine.tree.longest_rolling() {
+            let since = Timestamp(clock.now().0.saturating_sub(span.0));
+            restore_recent(&mut engine, &Reader::open(&path)?, since)?;
+        }
         Ok(Fisc::assemble(engine, clock, counting, file))
     }
 
@@ -105,4 +109,42 @@ fn keep_counting(journal: &Journal, counting: TokenCounting) -> Result<(), Error
         Some(_) => Ok(()),
         None => Ok(journal.set_meta(COUNTING_KEY, counting.name()).wait()?),
     }
+}
+
+/// How many entries are read at a time.
+const PAGE: usize = 1_000;
+
+/// Puts what was charged since some time into the rolling windows, at the time it was charged:
+/// later than the calls began, so that nothing leaves a window too early.
+fn restore_recent(engine: &mut Engine, reader: &Reader, since: Timestamp) -> Result<(), Error> {
+    let mut seq = last_before(reader, since)?;
+    loop {
+        let page = reader.entries(seq, PAGE)?;
+        for row in &page {
+            let charged = match &row.entry {
+                Entry::Settle { amount, .. } => *amount,
+                Entry::Doubt { charged, .. } => *charged,
+                _ => continue,
+            };
+            engine.tree.restore_recent(row.budget, row.at, charged);
+        }
+        match page.last() {
+            Some(last) => seq = last.seq,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Finds the last entry that was written before some time; entries are in the order of time.
+fn last_before(reader: &Reader, since: Timestamp) -> Result<u64, Error> {
+    let (mut before, mut after) = (0u64, 1u64 << 48);
+    while after - before > 1 {
+        let middle = u64::midpoint(before, after);
+        let next = reader.entries(middle - 1, 1)?;
+        match next.first() {
+            Some(row) if row.at < since => before = middle,
+            _ => after = middle,
+        }
+    }
+    Ok(before)
 }

@@ -5,9 +5,55 @@
 
 use fisc_core::sharing::Sharing;
 use fisc_core::{
-    Amount, Claim, Lendable, Limits, Period, Permille, Resource, State, Terms, TimeUs, Weight,
-    Window, Zone,
+    Amount, BudgetId, Claim, Kept, Lendable, Limits, Period, Permille, Resource, Span, State,
+    Terms, TimeUs, Timestamp, Weight, Window, Zone,
 };
+
+/// What a journal keeps of a budget beside its terms, on the same line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Standing {
+    /// What the tree decided about it.
+    pub(crate) kept: Kept,
+    /// To whom it owes what.
+    pub(crate) debts: Vec<(BudgetId, Amount)>,
+}
+
+/// Writes terms and what the tree decided beside them as one line.
+pub(crate) fn write_standing(terms: &Terms, standing: &Standing) -> String {
+    let Standing { kept, debts } = standing;
+    let mut pairs = vec![write(terms)];
+    let mut push = |key: &str, amount: Amount| {
+        if amount != Amount::ZERO {
+            pairs.push(format!("{key}={}", amount_text(amount)));
+        }
+    };
+    push("now.loaned", kept.loaned);
+    push("now.past", kept.past_spent);
+    push("now.carried", kept.carried);
+    if let Some(span) = kept.window {
+        pairs.push(format!("now.window={},{}", span.start.0, span.end.0));
+    }
+    if kept.finalized {
+        pairs.push("now.finalized=yes".to_owned());
+    }
+    for (lender, amount) in debts {
+        pairs.push(format!("now.owes={}:{}", lender.0, amount_text(*amount)));
+    }
+    pairs.retain(|pair| !pair.is_empty());
+    pairs.join(" ")
+}
+
+/// Reads what [`write_standing`] wrote beside the terms; an error names the pair that cannot be
+/// read.
+pub(crate) fn read_standing(text: &str) -> Result<Standing, String> {
+    let mut standing = Standing::default();
+    for pair in text.split_whitespace() {
+        if let Some(own) = pair.strip_prefix("now.") {
+            read_own(&mut standing, own).ok_or_else(|| pair.to_owned())?;
+        }
+    }
+    Ok(standing)
+}
 
 /// Writes terms as one line; reading gives the same terms back.
 pub(crate) fn write(terms: &Terms) -> String {
@@ -21,8 +67,7 @@ pub(crate) fn write(terms: &Terms) -> String {
         Claim::Nothing | Claim::Automatic => {}
         Claim::Limit => pairs.push("claim=limit".to_owned()),
         Claim::Guarantee(amount) => {
-            let [tokens, cost, time] = amount.raw();
-            pairs.push(format!("guarantee={tokens},{cost},{time}"));
+            pairs.push(format!("guarantee={}", amount_text(amount)));
         }
     }
     if terms.reserve != Permille(0) {
@@ -67,7 +112,8 @@ fn push_sharing(pairs: &mut Vec<String>, terms: &Terms) {
 /// Reads terms as a ledger keeps them; an error names the pair that cannot be read.
 pub fn read(text: &str) -> Result<Terms, String> {
     let mut terms = Terms::default();
-    for pair in text.split_whitespace() {
+    let own = |pair: &&str| !pair.starts_with("now.");
+    for pair in text.split_whitespace().filter(own) {
         read_pair(&mut terms, pair).ok_or_else(|| pair.to_owned())?;
     }
     Ok(terms)
@@ -102,6 +148,34 @@ fn read_pair(terms: &mut Terms, pair: &str) -> Option<()> {
         },
     }
     Some(())
+}
+
+fn read_own(standing: &mut Standing, pair: &str) -> Option<()> {
+    let (key, value) = pair.split_once('=')?;
+    let Standing { kept, debts } = standing;
+    match key {
+        "loaned" => kept.loaned = read_amount(value)?,
+        "past" => kept.past_spent = read_amount(value)?,
+        "carried" => kept.carried = read_amount(value)?,
+        "window" => {
+            let (start, end) = value.split_once(',')?;
+            let (start, end) = (start.parse().ok()?, end.parse().ok()?);
+            let (start, end) = (Timestamp(start), Timestamp(end));
+            kept.window = Some(Span { start, end });
+        }
+        "finalized" if value == "yes" => kept.finalized = true,
+        "owes" => {
+            let (lender, amount) = value.split_once(':')?;
+            debts.push((BudgetId(lender.parse().ok()?), read_amount(amount)?));
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn amount_text(amount: Amount) -> String {
+    let [tokens, cost, time] = amount.raw();
+    format!("{tokens},{cost},{time}")
 }
 
 fn read_window(value: &str) -> Option<Window> {
@@ -168,6 +242,39 @@ mod tests {
         for terms in [Terms::default(), all, carved] {
             assert_eq!(read(&write(&terms)), Ok(terms));
         }
+    }
+
+    #[test]
+    fn what_the_tree_decided_survives_the_journal() {
+        let span = Span {
+            start: Timestamp(-5),
+            end: Timestamp(7),
+        };
+        let all = Standing {
+            kept: Kept {
+                loaned: Amount::from_raw([-1, 2, 3]),
+                window: Some(span),
+                past_spent: Amount::from_raw([4, 5, 6]),
+                carried: Amount::from_raw([0, 0, 9]),
+                finalized: true,
+            },
+            debts: vec![(BudgetId(3), Amount::from_raw([1, 0, 0]))],
+        };
+        let terms = Terms {
+            reserve: Permille(50),
+            ..Terms::default()
+        };
+        for standing in [all, Standing::default()] {
+            for terms in [terms, Terms::default()] {
+                let text = write_standing(&terms, &standing);
+                assert_eq!(read_standing(&text).as_ref(), Ok(&standing));
+                assert_eq!(read(&text), Ok(terms));
+            }
+        }
+        assert_eq!(
+            read_standing("now.mood=good"),
+            Err("now.mood=good".to_owned())
+        );
     }
 
     #[test]

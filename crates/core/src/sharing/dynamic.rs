@@ -5,6 +5,7 @@ use super::fair;
 use super::fill::{Span, fill};
 use super::table::{Row, Shares, Table, Tables};
 use super::{Member, Standing};
+use crate::amount::Resource;
 
 /// The part of the fair share that is everybody's, in hundredths.
 const FLOOR_PERCENT: i128 = 75;
@@ -33,7 +34,9 @@ pub(super) fn shares(tables: &Tables, members: &[Member]) -> Shares {
         members,
         met: vec![false; members.len()],
         shares: floors.clone(),
+        left: [0; Resource::COUNT],
     };
+    plan.count_left();
     for i in &order {
         plan.met[*i] = plan.meet(*i, 100);
     }
@@ -131,6 +134,8 @@ struct Plan<'a> {
     /// Whose need is met whole.
     met: Vec<bool>,
     shares: Shares,
+    /// What the shares leave.
+    left: [i64; Resource::COUNT],
 }
 
 /// One resource on its way from the last division to what is aimed at.
@@ -153,15 +158,15 @@ impl Plan<'_> {
             (resource, (known - self.shares[member][resource]).max(0))
         };
         let missing: Vec<(usize, i64)> = self.tables.iter().map(missing).collect();
-        let left = |resource| self.tables.left(resource, &self.shares);
         let enough = |(resource, units): &(usize, i64)| {
-            i128::from(*units) * percent <= i128::from(left(*resource)) * 100
+            i128::from(*units) * percent <= i128::from(self.left[*resource]) * 100
         };
         let worth = missing.iter().all(enough);
         if worth {
             for (resource, units) in missing {
-                let left = self.tables.left(resource, &self.shares);
-                self.shares[member][resource] += units.min(left);
+                let units = units.min(self.left[resource]);
+                self.shares[member][resource] += units;
+                self.left[resource] -= units;
             }
         }
         worth
@@ -172,11 +177,18 @@ impl Plan<'_> {
         let met = &self.met;
         let ceiling = |i: usize, row: &Row| if may(i, row, met[i]) { row.ceiling } else { 0 };
         self.shares = self.filled(ceiling);
+        self.count_left();
     }
 
     /// Shares what is left among all, up to what they want.
     fn share_out(&mut self) {
         self.shares = self.filled(|_, row| row.want);
+    }
+
+    fn count_left(&mut self) {
+        for (resource, _) in self.tables.iter() {
+            self.left[resource] = self.tables.left(resource, &self.shares);
+        }
     }
 
     fn filled(&self, ceiling: impl Fn(usize, &Row) -> i64) -> Shares {
@@ -226,8 +238,8 @@ impl Round<'_> {
         shares = fill(self.table.total, &spans);
         let sum: i128 = shares.iter().map(|share| i128::from(*share)).sum();
         let mut left = (i128::from(self.table.total) - sum).max(0) as i64;
-        let others = (0..shares.len()).filter(|i| !self.order.contains(i));
-        for i in self.order.iter().copied().chain(others) {
+        // Whoever has no place in the order comes last; for the others nothing is missing then.
+        for i in self.order.iter().copied().chain(0..shares.len()) {
             let more = (self.targets[i] - shares[i]).clamp(0, left);
             shares[i] += more;
             left -= more;

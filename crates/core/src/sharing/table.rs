@@ -177,7 +177,7 @@ impl Row {
             .need
             .get(resource)
             .map(|need| need - committed)
-            .filter(|remaining| *remaining > 0)
+            .filter(|remaining| *remaining > 0 || (*remaining == 0 && committed == 0))
             .map(|remaining| remaining.max(member.waiting.get(resource)));
         let wish = remaining.map_or(ceiling, |remaining| {
             committed.saturating_add(remaining).min(own_limit)

@@ -94,6 +94,27 @@ fn fair_shares_two_resources_by_the_dominant_one() {
 }
 
 #[test]
+fn weights_count_over_several_resources_and_who_stops_at_one_rises_in_the_other() {
+    let total = Amount::from_raw([8_000, 40_000, UNLIMITED]);
+    let wanting = |tokens, weight| Member {
+        weight,
+        need: Limits::NONE
+            .with(Resource::Tokens, Some(tokens))
+            .with(Resource::Cost, Some(8_000)),
+        ..member()
+    };
+    // The last one wants no tokens: these run out, and it goes on to all that it wants.
+    let many = [wanting(8_000, 1), wanting(8_000, 3), wanting(0, 1)];
+    let shares = fair::shares(&Tables::new(total, &many), &many);
+    let near = |is: i64, should: i64| (is - should).abs() <= 2;
+    assert!(
+        near(shares[0][0], 2_000) && near(shares[1][0], 6_000),
+        "{shares:?}"
+    );
+    assert_eq!(shares[2][1], 8_000, "{shares:?}");
+}
+
+#[test]
 fn what_released_members_left_is_divided_anew() {
     let released = Member {
         standing: Standing::Released,

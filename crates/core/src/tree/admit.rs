@@ -73,6 +73,7 @@ impl Tree {
             Ok(Cap::Ordinary) => {}
             Ok(Cap::Whole) => {
                 self.node_mut(budget).finalized |= !finalize;
+                self.touched.push(budget);
                 events.push(Event::Finalize { budget });
             }
         }

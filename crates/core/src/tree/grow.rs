@@ -10,7 +10,7 @@ use crate::refusal::TreeError;
 use crate::sharing::Sharing;
 use crate::terms::{Claim, State, Terms};
 use crate::tree::{MAX_CHILDREN, MAX_DEPTH};
-use crate::window::Window;
+use crate::window::{Span, Window};
 
 /// A budget as a journal remembers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,23 @@ pub struct Restored<'a> {
     pub own_spent: Amount,
     /// By how much settlements took it over its limit.
     pub overrun: Amount,
+    /// What the tree decided about it.
+    pub kept: Kept,
+}
+
+/// What a tree decides about a budget by itself, and a journal must remember beside its terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Kept {
+    /// Borrowed from siblings, less what is lent to them.
+    pub loaned: Amount,
+    /// The present window; `None` where there is none.
+    pub window: Option<Span>,
+    /// What was spent here and below in earlier windows.
+    pub past_spent: Amount,
+    /// Room that the last window left to this one.
+    pub carried: Amount,
+    /// Whether its one automatic wrap-up call was granted.
+    pub finalized: bool,
 }
 
 // === impl Tree ===
@@ -120,6 +137,10 @@ impl Tree {
         self.check_place(row.parent, row.name)?;
         let mut node = self.new_node(row.id, row.name, row.parent, row.terms, row.allocated);
         node.overrun = row.overrun;
+        node.loaned = row.kept.loaned;
+        node.finalized = row.kept.finalized;
+        node.window.carried = row.kept.carried;
+        node.set_terms(row.id, row.terms, &self.inherited(row.parent));
         self.check_range(node.claim)?;
         self.insert(row.id, node, row.parent);
         self.check_range(row.own_spent)?;
@@ -128,6 +149,46 @@ impl Tree {
         self.excuse(row.id);
         self.refresh_caps(row.id, &mut Vec::new());
         Ok(())
+    }
+
+    /// Puts back the windows that budgets were in, once all of them are restored: what was spent
+    /// in earlier ones counts no more.
+    pub fn restore_windows(&mut self, rows: impl Iterator<Item = (BudgetId, Kept)>) {
+        for (id, kept) in rows {
+            let Some(node) = self.nodes.get_mut(id.0 as usize) else {
+                continue;
+            };
+            if let (Window::Calendar { .. }, Some(span)) = (node.terms.window, kept.window) {
+                node.window.span = Some(span);
+                node.window.past_spent = kept.past_spent.min(node.spent).max(Amount::ZERO);
+            }
+        }
+        self.recompute_loads();
+        for id in (0..self.nodes.len() as u32).map(BudgetId) {
+            self.excuse(id);
+            self.refresh_caps(id, &mut Vec::new());
+        }
+        self.set_next_roll();
+    }
+
+    /// Returns what a journal must remember of a budget beside its terms.
+    pub fn kept(&self, id: BudgetId) -> Kept {
+        let node = self.node(id);
+        Kept {
+            loaned: node.loaned,
+            window: node.window.span,
+            past_spent: node.window.past_spent,
+            carried: node.window.carried,
+            finalized: node.finalized,
+        }
+    }
+
+    /// Takes the budgets of which the tree changed by itself what a journal must remember.
+    pub fn take_touched(&mut self) -> Vec<BudgetId> {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        touched
     }
 
     /// Puts back a hold that was open; no admission is decided again.
@@ -222,7 +283,8 @@ impl Tree {
         let above = self.inherited(parent);
         let mut node = Node::new(name, parent.map(|id| (id, self.node(id))), at);
         let apart = (above.window).is_some_and(|window| !same_window(window, terms.window));
-        node.window.change(Window::None, terms.window, apart);
+        node.window
+            .change(Window::None, terms.window, apart, Amount::ZERO);
         node.set_terms(id, terms, &above);
         node
     }
@@ -290,7 +352,9 @@ impl Tree {
         let apart = (above.window).is_some_and(|window| !same_window(window, terms.window));
         let before = (contribution(self.node(id)), self.floor_contribution(id));
         let node = self.node_mut(id);
-        let moved = node.window.change(node.terms.window, terms.window, apart);
+        let moved = node
+            .window
+            .change(node.terms.window, terms.window, apart, node.spent);
         node.set_terms(id, terms, &above);
         if !moved {
             self.pass_up(id, before);

@@ -75,12 +75,9 @@ impl Tree {
         &self.loans
     }
 
-    /// Puts back a loan that a journal remembers; the limits of both move as they did then.
-    pub fn restore_loan(&mut self, loan: Loan) -> Result<(), TreeError> {
-        self.check_siblings(loan.lender, loan.borrower)?;
-        self.move_limit(loan.lender, loan.borrower, loan.amount)?;
+    /// Puts back a debt that a journal remembers; the limits of both were restored as moved.
+    pub fn restore_loan(&mut self, loan: Loan) {
         self.loans.push(loan);
-        Ok(())
     }
 
     /// Repays from `available`, what the borrower just gained or will not use any more, the
@@ -114,6 +111,7 @@ impl Tree {
             .map_or(Amount::ZERO, |rest| rest.max(Amount::ZERO));
         self.repay(borrower, unused);
         self.loans.retain(|loan| loan.borrower != borrower);
+        self.touched.push(borrower);
     }
 
     /// Ends every loan that a budget gave, because its window ends.
@@ -204,6 +202,7 @@ impl Tree {
         let more = self.node(to).loaned.checked_add(by)?;
         for (id, loaned) in [(from, less), (to, more)] {
             self.node_mut(id).loaned = loaned;
+            self.touched.push(id);
             self.put_terms(id, self.node(id).terms);
         }
         Ok(())

@@ -36,22 +36,31 @@ pub(crate) struct Windowed {
 // === impl Windowed ===
 
 impl Windowed {
-    /// Changes the window, in which all that was spent before counts until it rolls. Says
-    /// whether that may change what counts.
-    pub(crate) fn change(&mut self, from: Window, to: Window, apart: bool) -> bool {
+    /// Changes the window. All that was spent `before` counts in the first calendar window, and
+    /// nothing of it in a rolling one. Says whether that may change what counts.
+    pub(crate) fn change(&mut self, from: Window, to: Window, apart: bool, before: Amount) -> bool {
         let stays = match (from, to) {
             (Window::Rolling(from), Window::Rolling(to)) => from == to,
             (from, to) => same_window(from, to),
         };
         let moved = !stays || apart != self.apart;
-        if !stays {
-            *self = Windowed::default();
-        }
         self.apart = apart;
-        self.step = match to {
-            Window::Rolling(TimeUs(span)) => (span / STEPS).max(1),
-            _ => 0,
+        if stays {
+            return moved;
+        }
+        *self = Windowed {
+            apart,
+            ..Windowed::default()
         };
+        if let Window::Rolling(TimeUs(span)) = to {
+            self.step = (span / STEPS).max(1);
+            // When it was spent is not known any more: it is as if it were long ago.
+            self.past_spent = before;
+            self.span = Some(Span {
+                start: Timestamp(i64::MIN),
+                end: Timestamp(i64::MIN),
+            });
+        }
         moved
     }
 
@@ -150,6 +159,22 @@ impl Windowed {
 // === impl Tree ===
 
 impl Tree {
+    /// Says whether any budget counts anew from time to time.
+    pub fn has_windows(&self) -> bool {
+        !self.windowed.is_empty()
+    }
+
+    /// Returns the longest span of a rolling window, `None` where there is none.
+    pub fn longest_rolling(&self) -> Option<TimeUs> {
+        let spans = self.windowed.iter().map(|id| self.node(*id).terms.window);
+        spans
+            .filter_map(|window| match window {
+                Window::Rolling(span) => Some(span),
+                _ => None,
+            })
+            .max()
+    }
+
     /// Says whether a window may have ended by `now`, so that [`Tree::roll`] must be called
     /// before anything else is asked.
     pub fn is_due(&self, now: Timestamp) -> bool {
@@ -180,6 +205,9 @@ impl Tree {
             // What is kept for children may have counted on room that was carried over.
             let node = self.node_mut(id);
             node.deficit = unexplained(node);
+            if !matches!(node.terms.window, Window::Rolling(_)) {
+                self.touched.push(id);
+            }
             let (span, carried) = (self.node(id).window.span, self.node(id).window.carried);
             if let Some(span) = span {
                 events.push(Event::WindowBegan {
@@ -280,6 +308,23 @@ impl Tree {
         (node.load, node.floor) = (load, floor);
     }
 
+    /// Puts what a call charged at `at` into the step of that time in every rolling window above
+    /// its budget; it was restored as if it had been spent when the budget was allocated.
+    pub fn restore_recent(&mut self, budget: BudgetId, at: Timestamp, amount: Amount) {
+        let allocated = (self.nodes.get(budget.0 as usize)).map(|node| node.allocated);
+        let mut next = allocated.and(Some(budget));
+        while let Some(id) = next {
+            let node = self.node_mut(id);
+            next = node.parent;
+            for resource in Resource::ALL {
+                let units = amount.get(resource).min(node.spent.get(resource));
+                let from = allocated.unwrap_or_default();
+                node.window.put_in_step(from, resource, -units);
+                node.window.put_in_step(at, resource, units);
+            }
+        }
+    }
+
     /// Sums up all loads anew; children come after their parents in the arena.
     pub(super) fn recompute_loads(&mut self) {
         for index in (0..self.nodes.len() as u32).rev() {
@@ -296,7 +341,7 @@ impl Tree {
         }
     }
 
-    fn set_next_roll(&mut self) {
+    pub(super) fn set_next_roll(&mut self) {
         let ends = |id: &BudgetId| {
             let span = self.node(*id).window.span;
             span.map_or(Timestamp(i64::MIN), |span| span.end)

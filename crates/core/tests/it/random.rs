@@ -1,7 +1,7 @@
-//! A million random commands on random trees: every invariant after each of them, whatever is
-//! shared, lent, sold, windowed, frozen or released meanwhile.
+//! Random commands on random trees: every invariant after each of them, whatever is shared, lent,
+//! sold, windowed, frozen or released meanwhile.
 //!
-//! `FISC_OPERATIONS` sets how many.
+//! `FISC_OPERATIONS` sets how many; a million take about two minutes.
 
 use fisc_core::sharing::Sharing;
 use fisc_core::{
@@ -307,7 +307,13 @@ impl World {
 
     fn lend(&mut self) -> bool {
         let limits_before = self.limits();
-        let (lender, borrower) = (self.budget(), self.budget());
+        let lender = self.budget();
+        let parent = self.tree.budget(lender).expect("it is there").parent;
+        let siblings: Vec<BudgetId> = (self.tree.budgets())
+            .filter(|view| view.parent == parent)
+            .map(|view| view.id)
+            .collect();
+        let borrower = siblings[self.dice.roll(siblings.len() as u64) as usize];
         let amount = self.dice.amount(500);
         let lent = self.tree.lend(lender, borrower, amount, &mut self.events);
         assert_eq!(self.limits(), limits_before, "a loan made or lost limits");
@@ -376,11 +382,11 @@ impl World {
 
 fn operations() -> u64 {
     let set = std::env::var("FISC_OPERATIONS");
-    set.map_or(1_000_000, |count| count.parse().expect("a number"))
+    set.map_or(100_000, |count| count.parse().expect("a number"))
 }
 
 #[test]
-fn a_million_random_commands_break_no_invariant() {
+fn random_commands_break_no_invariant() {
     let (mut depth, mut done, mut played, mut seed) = (0, [0u64; 16], 0, 0);
     while played < operations() {
         seed += 1;
@@ -399,6 +405,6 @@ fn a_million_random_commands_break_no_invariant() {
         }
     }
     assert_eq!(depth, MAX_DEPTH, "the trees stay shallow");
-    let rare = done[..12].iter().position(|count| *count < played / 2_000);
+    let rare = done[..12].iter().position(|count| *count < played / 1_000);
     assert_eq!(rare, None, "a command hardly ever succeeds: {done:?}");
 }

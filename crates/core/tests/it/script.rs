@@ -447,8 +447,14 @@ pub(crate) fn restarted(live: &Tree) -> Outcome<Tree> {
             allocated: view.allocated,
             own_spent: view.own_spent.checked_sub(metered).expect("part of a sum"),
             overrun: view.overrun,
+            kept: live.kept(view.id),
         };
         tree.restore(&row).map_err(|error| error.to_string())?;
+    }
+    let kept = live.budgets().map(|view| (view.id, live.kept(view.id)));
+    tree.restore_windows(kept);
+    for loan in live.loans() {
+        tree.restore_loan(*loan);
     }
     for hold in live.holds() {
         tree.restore_hold(hold.opened, hold.id, hold.budget, hold.amount)

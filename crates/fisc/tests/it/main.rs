@@ -3,6 +3,7 @@
 mod ends;
 mod recovery;
 mod reopen;
+mod sharing;
 mod waiting;
 
 use fisc::{Amount, Limits, Money, Resource, Terms, TimeUs, Tokens};

@@ -1,0 +1,139 @@
+//! Sharing at work: release, loans, predictions, and the loop that divides anew.
+
+use fisc_core::{Amount, BudgetId, Limits, Loan, State, Terms, TimeUs, Timestamp};
+use fisc_ledger::{Entry, Ticket};
+
+use crate::engine::{Engine, Written};
+use crate::error::Error;
+use crate::handle::Fisc;
+
+/// How often shares are divided anew when nothing else causes it.
+const ROUND: TimeUs = TimeUs(5_000_000);
+
+// === impl Fisc ===
+
+impl Fisc {
+    /// Ends a budget: nothing is admitted there and below any more, and what it did not use is
+    /// its parent's again. Refused while calls run. Durable when it returns; again is no change.
+    pub async fn release(&self, id: BudgetId) -> Result<(), Error> {
+        let ((), ticket) = self.shared.engine().release(self.now(), id)?;
+        self.shared.made_room();
+        match ticket {
+            Some(ticket) => Ok(ticket.durable().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops a budget for now, or lets it go on: calls that run end as they would. Durable when
+    /// it returns.
+    pub async fn set_frozen(&self, id: BudgetId, frozen: bool) -> Result<(), Error> {
+        let change = |terms: &mut Terms| {
+            terms.state = if frozen { State::Frozen } else { State::Open };
+        };
+        self.change_terms(id, change).await
+    }
+
+    /// Raises limits by `more`, where there are any; what is gained repays debts first. Durable
+    /// when it returns.
+    pub async fn top_up(&self, id: BudgetId, more: Amount) -> Result<(), Error> {
+        let change = |terms: &mut Terms| {
+            for resource in fisc_core::Resource::ALL {
+                if let Some(limit) = terms.limits.get(resource) {
+                    let raised = limit.saturating_add(more.get(resource));
+                    terms.limits = terms.limits.with(resource, Some(raised));
+                }
+            }
+        };
+        self.change_terms(id, change).await
+    }
+
+    /// Changes a budget's terms from what they are, with nothing in between. Durable when it
+    /// returns.
+    pub async fn change_terms(
+        &self,
+        id: BudgetId,
+        change: impl FnOnce(&mut Terms),
+    ) -> Result<(), Error> {
+        let ticket = {
+            let mut engine = self.shared.engine();
+            let view = engine.tree.budget(id);
+            let mut terms = *view.ok_or(fisc_core::TreeError::UnknownBudget(id))?.terms;
+            change(&mut terms);
+            engine.set_terms(self.now(), id, terms)?.1
+        };
+        self.shared.made_room();
+        match ticket {
+            Some(ticket) => Ok(ticket.durable().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Lends up to `amount` of one budget's unheld surplus to its sibling and returns what was
+    /// lent. Durable when it returns.
+    pub async fn lend(
+        &self,
+        lender: BudgetId,
+        borrower: BudgetId,
+        amount: Amount,
+    ) -> Result<Amount, Error> {
+        let (lent, ticket) = {
+            let mut engine = self.shared.engine();
+            engine.lend(self.now(), lender, borrower, amount)?
+        };
+        self.shared.made_room();
+        if let Some(ticket) = ticket {
+            ticket.durable().await?;
+        }
+        Ok(lent)
+    }
+
+    /// Takes a new prediction of what a budget will have spent in total when it is done.
+    pub fn expect(&self, id: BudgetId, need: Limits) -> Result<(), Error> {
+        Ok(self.shared.engine().tree.expect(id, need)?)
+    }
+
+    /// Returns the loans that are not repaid yet.
+    pub fn loans(&self) -> Vec<Loan> {
+        self.shared.engine().tree.loans().to_vec()
+    }
+}
+
+// === impl Engine ===
+
+impl Engine {
+    fn release(&mut self, now: Timestamp, id: BudgetId) -> Result<Written<()>, Error> {
+        self.admits()?;
+        self.tree.release(now, id, &mut self.events)?;
+        let terms = self.standing_text(id);
+        let ticket = self.append(now, Entry::Terms { budget: id, terms });
+        Ok(((), self.append_touched(now).or(ticket)))
+    }
+
+    fn lend(
+        &mut self,
+        now: Timestamp,
+        lender: BudgetId,
+        borrower: BudgetId,
+        amount: Amount,
+    ) -> Result<Written<Amount>, Error> {
+        self.admits()?;
+        let lent = self.tree.lend(lender, borrower, amount, &mut self.events)?;
+        let ticket: Option<Ticket> = self.append_touched(now);
+        Ok((lent, ticket))
+    }
+
+    /// Divides anew what siblings share, when a round is over; says whether it did.
+    pub(crate) fn divide(&mut self, now: Timestamp) -> bool {
+        let over = |at: Timestamp| now.since(at) >= ROUND || now < at;
+        if !self.divided.is_none_or(over) {
+            return false;
+        }
+        self.divided = Some(now);
+        let shared: Vec<BudgetId> = self.tree.shared_budgets().collect();
+        for id in &shared {
+            let divided = self.tree.rebalance(now, *id, &mut self.events);
+            debug_assert!(divided.is_ok(), "it was listed a moment ago");
+        }
+        !shared.is_empty()
+    }
+}
