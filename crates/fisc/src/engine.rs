@@ -14,6 +14,7 @@ use fisc_ledger::{CallLabel, Entry, Facts, Journal, OpenHold, Recovered, Ticket}
 
 use crate::calendar::Zones;
 use crate::error::Error;
+use crate::queue::Queue;
 use crate::terms_text::{self, Standing};
 
 /// How many entries may wait to be written before nothing new is admitted.
@@ -44,6 +45,8 @@ pub(crate) struct Engine {
     pub(crate) closed: bool,
     pub(crate) events: Vec<Event>,
     pub(crate) in_doubt: HashMap<HoldId, InDoubt>,
+    /// Calls that wait for room.
+    pub(crate) queue: Queue,
     /// When what siblings share was last divided in a round.
     pub(crate) divided: Option<Timestamp>,
 }
@@ -59,6 +62,7 @@ impl Engine {
             closed: false,
             events: Vec::new(),
             in_doubt: HashMap::new(),
+            queue: Queue::default(),
             divided: None,
         }
     }

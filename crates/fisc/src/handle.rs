@@ -1,6 +1,7 @@
 //! The handle: cheap to clone, safe to share, the only way to the engine.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -99,6 +100,8 @@ pub(crate) struct Shared {
     engine: Mutex<Engine>,
     /// Told whenever room was returned or made.
     pub(crate) room: Notify,
+    /// How many calls wait for room: while none does, nobody has to look who is first.
+    pub(crate) waiting: AtomicUsize,
     pub(crate) clock: Arc<dyn Clock>,
     counting: TokenCounting,
     /// The ledger's file, to open it anew after a storage error.
@@ -119,6 +122,7 @@ impl Fisc {
             shared: Arc::new(Shared {
                 engine,
                 room: Notify::new(),
+                waiting: AtomicUsize::new(0),
                 clock,
                 counting,
                 file,
@@ -149,7 +153,7 @@ impl Fisc {
     /// Changes what a budget is allowed, even below what it has spent. Durable when it returns.
     pub async fn set_terms(&self, id: BudgetId, terms: Terms) -> Result<(), Error> {
         let ((), ticket) = self.shared.engine().set_terms(self.now(), id, terms)?;
-        self.shared.room.notify_waiters();
+        self.shared.made_room();
         match ticket {
             Some(ticket) => Ok(ticket.durable().await?),
             None => Ok(()),
@@ -276,7 +280,7 @@ impl Fisc {
             .shared
             .engine()
             .resolve(self.now(), id, actual, reason)?;
-        self.shared.room.notify_waiters();
+        self.shared.made_room();
         if let Some(ticket) = ticket {
             ticket.durable().await?;
         }
@@ -308,7 +312,7 @@ impl Fisc {
         let moved = events.len() > before;
         drop(engine);
         if moved || divided {
-            self.shared.room.notify_waiters();
+            self.shared.made_room();
         }
     }
 

@@ -10,6 +10,7 @@ mod handle;
 mod hold;
 mod id;
 mod open;
+mod queue;
 mod reopen;
 mod share;
 mod terms_text;

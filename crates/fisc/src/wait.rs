@@ -1,9 +1,12 @@
 //! Waiting for room: a hold that does not fit now is judged again whenever a call ends.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fisc_core::{Amount, BudgetId, Headroom, Refusal, Resource, Shortfall, Timestamp};
 use fisc_ledger::{CallLabel, Ticket};
+use tokio::sync::Notify;
 
 use crate::clock;
 use crate::engine::Engine;
@@ -38,6 +41,16 @@ pub enum Plan {
         /// The least.
         least: Amount,
     },
+}
+
+/// How often who waits looks again without being told to.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A call's place among those that wait, once it has one.
+struct Place {
+    shared: Arc<Shared>,
+    number: Option<u64>,
+    wake: Arc<Notify>,
 }
 
 /// What came of one look at the room.
@@ -86,12 +99,12 @@ impl Budget {
             .ticks()
             .0
             .saturating_add(clock::span(patience.0).0);
+        let mut place = Place::new(shared);
         loop {
-            let room = shared.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            let (refusal, deadline) = match self.attempt(&mut call, &mut plan)? {
+            let wake = Arc::clone(&place.wake);
+            let (refusal, deadline) = match self.attempt(&mut call, &mut plan, &mut place)? {
                 Verdict::Granted(hold, ticket) => {
+                    drop(place);
                     if let Some(ticket) = ticket {
                         ticket.durable().await?;
                     }
@@ -105,8 +118,9 @@ impl Budget {
             }
             let until_deadline = deadline.map_or(i64::MAX, |at| at.since(shared.clock.now()).0);
             let pause = Duration::from_micros(left.min(until_deadline).unsigned_abs());
-            // Time is up or room was made: either way the next look decides.
-            let _ = tokio::time::timeout(pause, room).await;
+            // Time is up, room was made, or another look is due (who stands behind another may
+            // have become hopeless meanwhile): either way the next look decides.
+            let _ = tokio::time::timeout(pause.min(LOOK_AGAIN), wake.notified()).await;
         }
     }
 
@@ -114,23 +128,31 @@ impl Budget {
         &self,
         call: &mut CallLabel,
         plan: &mut impl FnMut(&Headroom) -> Plan,
+        place: &mut Place,
     ) -> Result<Verdict, Error> {
         let shared = &self.shared;
         let now = shared.clock.now();
-        let mut engine = shared.engine();
-        let refusal = match choose(&engine, self.id, plan) {
+        let mut guard = shared.engine();
+        let engine = &mut *guard;
+        let refusal = match choose(engine, self.id, plan) {
+            Plan::Hold { amount, .. } if let Some(at) = place.behind(engine, self.id, amount) => {
+                Refusal::NotNow(taken(engine, at, amount))
+            }
             Plan::Hold { amount, bounded } => {
                 call.bounded = bounded;
                 let id = id::new(now)?;
                 match engine.hold(now, id, self.id, amount, call)? {
                     Ok(ticket) => {
+                        if !engine.queue.is_empty() {
+                            engine.queue.count(&engine.tree, self.id, amount);
+                        }
                         let hold = Hold::new(shared.clone(), id, self.id, amount, call.clone());
                         return Ok(Verdict::Granted(hold, ticket));
                     }
                     Err(refusal) => refusal,
                 }
             }
-            Plan::Wait { least, wanted } => what_is_short(&engine, now, self.id, least, wanted),
+            Plan::Wait { least, wanted } => what_is_short(engine, now, self.id, least, wanted),
             Plan::Never { least } => match engine.tree.judge(now, self.id, least, false) {
                 Err(Refusal::NotNow(short)) => Refusal::Never(short),
                 Err(refusal) => refusal,
@@ -140,6 +162,7 @@ impl Budget {
         if !refusal.is_temporary() {
             return Err(engine.refused(refusal));
         }
+        place.take(engine, self.id, refusal.budget());
         let deadline = engine.tree.budget(self.id).and_then(|view| view.deadline);
         Ok(Verdict::Wait(refusal, deadline))
     }
@@ -190,11 +213,78 @@ fn nothing_short(budget: BudgetId, needed: Amount) -> Shortfall {
     }
 }
 
+/// What stands in the way of a call that would fit but is not first: the budget where others wait.
+fn taken(engine: &Engine, at: BudgetId, needed: Amount) -> Shortfall {
+    let Some(view) = engine.tree.budget(at) else {
+        return nothing_short(at, needed);
+    };
+    let limited = |resource: &Resource| view.terms.limits.get(*resource).is_some();
+    let Some(resource) = Resource::ALL.into_iter().find(limited) else {
+        return nothing_short(at, needed);
+    };
+    Shortfall {
+        budget: at,
+        resource,
+        limit: view.terms.limits.get(resource).unwrap_or(i64::MAX),
+        spent: view.window_spent.get(resource),
+        held: view.held.get(resource),
+        needed: needed.get(resource),
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn new(shared: &Arc<Shared>) -> Place {
+        Place {
+            shared: Arc::clone(shared),
+            number: None,
+            wake: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Returns the budget at which another call goes first.
+    fn behind(&self, engine: &Engine, budget: BudgetId, amount: Amount) -> Option<BudgetId> {
+        if engine.queue.is_empty() {
+            return None;
+        }
+        engine
+            .queue
+            .stands_behind(&engine.tree, self.number, budget, amount)
+    }
+
+    /// Queues for room at `contended`.
+    fn take(&mut self, engine: &mut Engine, budget: BudgetId, contended: BudgetId) {
+        let Engine { queue, tree, .. } = engine;
+        let number = queue.join(tree, self.number, budget, contended, &self.wake);
+        if self.number.replace(number).is_none() {
+            self.shared.waiting.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Place {
+    /// Whatever came of it, and also when the caller is gone: the next one's turn.
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        self.shared.engine().queue.leave(number);
+        self.shared.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.shared.made_room();
+    }
+}
+
 // === impl Shared ===
 
 impl Shared {
-    /// Tells everybody who waits that there may be room.
+    /// Tells who is first of those who wait, wherever some do, that there may be room.
     pub(crate) fn made_room(&self) {
         self.room.notify_waiters();
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let firsts = self.engine().queue.firsts();
+        for wake in firsts {
+            wake.notify_one();
+        }
     }
 }

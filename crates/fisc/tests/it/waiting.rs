@@ -93,6 +93,79 @@ async fn agents_are_made_as_they_come_and_once() {
     drop(root);
 }
 
+/// Waits for room, notes who got it, and gives it back at once.
+async fn queue_up(budget: fisc::Budget, order: std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    let hold = budget
+        .hold("call", tokens(10), PATIENT)
+        .await
+        .expect("it is served in the end");
+    order.lock().expect("no panic").push(budget.path());
+    tokio::task::yield_now().await;
+    let _settled = hold.settle_amount(tokens(0)).expect("settle");
+}
+
+#[tokio::test]
+async fn who_asks_most_is_not_served_most() {
+    let fisc = Fisc::in_memory();
+    let root = fisc.allocate("root", limit(10)).await.expect("allocate");
+    let busy = fisc
+        .allocate("root/busy", Default::default())
+        .await
+        .expect("allocate");
+    let calm = fisc
+        .allocate("root/calm", Default::default())
+        .await
+        .expect("allocate");
+    let all = root
+        .hold("call", tokens(10), PATIENT)
+        .await
+        .expect("it fits");
+    let order = std::sync::Arc::default();
+    let mut calls = Vec::new();
+    for budget in std::iter::repeat_n(&busy, 6).chain([&calm, &calm, &calm]) {
+        calls.push(tokio::spawn(queue_up(
+            budget.clone(),
+            std::sync::Arc::clone(&order),
+        )));
+        tokio::task::yield_now().await;
+    }
+    let _settled = all.settle_amount(tokens(0)).expect("settle");
+    for call in calls {
+        call.await.expect("no panic");
+    }
+    let order = order.lock().expect("no panic").clone();
+    let (b, c) = ("root/busy", "root/calm");
+    assert_eq!(order, [b, c, b, c, b, c, b, b, b]);
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_is_in_nobodys_way() {
+    let fisc = Fisc::in_memory();
+    let root = fisc.allocate("root", limit(100)).await.expect("allocate");
+    let a = fisc
+        .allocate("root/a", Default::default())
+        .await
+        .expect("allocate");
+    let b = fisc
+        .allocate("root/b", Default::default())
+        .await
+        .expect("allocate");
+    let running = root
+        .hold("call", tokens(60), PATIENT)
+        .await
+        .expect("it fits");
+    let large = tokio::spawn(async move { a.hold("call", tokens(90), PATIENT).await.map(|_| ()) });
+    tokio::task::yield_now().await;
+    // A small call would fit, but the large one was first: overtaken for ever, it would starve.
+    let small = tokio::spawn(async move { b.hold("call", tokens(10), PATIENT).await.map(|_| ()) });
+    tokio::task::yield_now().await;
+    assert!(!small.is_finished());
+    large.abort();
+    small.await.expect("no panic").expect("nobody is before it");
+    assert_eq!(fisc.open_holds(), 1);
+    let _settled = running.settle_amount(tokens(1)).expect("settle");
+}
+
 fn root_id(fisc: &Fisc) -> fisc::BudgetId {
     fisc.root().expect("it was allocated").id()
 }
