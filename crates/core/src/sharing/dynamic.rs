@@ -17,14 +17,14 @@ const MOVED_PERCENT: i64 = 10;
 /// predictions err by as much, and less would most likely finish nothing.
 const WORTH_PERCENT: i128 = 33;
 
-/// Divides: the floor of the fair share, never beyond the need; then whole remaining needs, the
-/// smallest first. What is left suffices for no other whole need. It goes to those whose need is
+/// Divides: the floor of the fair share, never beyond the need; then what whole remaining needs
+/// cost beyond it, the smallest first. What is left suffices for no other whole need. It goes to those whose need is
 /// unknown, else as a margin to those whose need is met: when they finish, there may be enough
 /// for one more. Only when none of them is left it is used up: for needs that it meets in good
 /// part, and at last for all alike. Where no need is known this is fair sharing.
 pub(super) fn shares(tables: &Tables, members: &[Member]) -> Shares {
     let fair = fair::shares(tables, members);
-    let order = by_remaining(tables, members);
+    let mut order = by_remaining(tables, members);
     if order.is_empty() {
         return tables.spread(&fair, members);
     }
@@ -37,6 +37,9 @@ pub(super) fn shares(tables: &Tables, members: &[Member]) -> Shares {
         left: [0; Resource::COUNT],
     };
     plan.count_left();
+    // The floor is everybody's anyway: what counts is what its need costs beyond it. So
+    // nobody loses its turn to those who merely began before.
+    order.sort_by_key(|i| plan.missing_share(*i));
     for i in &order {
         plan.met[*i] = plan.meet(*i, 100);
     }
@@ -115,9 +118,14 @@ pub(super) fn by_remaining(tables: &Tables, members: &[Member]) -> Vec<usize> {
 fn remaining(tables: &Tables, member: usize) -> Option<i128> {
     let share = |(_, table): (usize, &Table)| {
         let units = table.rows[member].remaining?;
-        Some((i128::from(units) << 60) / i128::from(table.total.max(1)))
+        Some(dominant(units, table))
     };
     tables.iter().filter_map(share).max()
+}
+
+/// What a part of a resource is to the whole.
+fn dominant(units: i64, table: &Table) -> i128 {
+    (i128::from(units) << 60) / i128::from(table.total.max(1))
 }
 
 /// What the last division gave an active member; the shares of others are not moved but
@@ -150,14 +158,25 @@ struct Round<'a> {
 // === impl Plan ===
 
 impl Plan<'_> {
-    /// Gives a member what is missing to its need, if that part of it, in hundredths, is there.
-    fn meet(&mut self, member: usize, percent: i128) -> bool {
-        let missing = |(resource, table): (usize, &Table)| {
+    /// What is missing to a member's need of every limited resource, as far as it is known.
+    fn missing(&self, member: usize) -> impl Iterator<Item = (usize, i64)> {
+        self.tables.iter().map(move |(resource, table)| {
             let row = &table.rows[member];
             let known = row.remaining.map_or(0, |_| row.wish);
             (resource, (known - self.shares[member][resource]).max(0))
-        };
-        let missing: Vec<(usize, i64)> = self.tables.iter().map(missing).collect();
+        })
+    }
+
+    /// The dominant share of what is missing to a member's need.
+    fn missing_share(&self, member: usize) -> i128 {
+        let tables = self.tables.iter().zip(self.missing(member));
+        let shares = tables.map(|((_, table), (_, units))| dominant(units, table));
+        shares.max().unwrap_or(0)
+    }
+
+    /// Gives a member what is missing to its need, if that part of it, in hundredths, is there.
+    fn meet(&mut self, member: usize, percent: i128) -> bool {
+        let missing: Vec<(usize, i64)> = self.missing(member).collect();
         let enough = |(resource, units): &(usize, i64)| {
             i128::from(*units) * percent <= i128::from(self.left[*resource]) * 100
         };

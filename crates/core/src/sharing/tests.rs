@@ -206,6 +206,17 @@ fn dynamic_uses_up_what_meets_no_whole_need_once_nobody_else_could_leave_more() 
 }
 
 #[test]
+fn dynamic_does_not_prefer_whoever_began_first() {
+    let early = Member {
+        committed: cost(20),
+        ..needing(56)
+    };
+    // Floors are 22: 34 are missing to the early one and 32 to the late one, of which 16 are left.
+    let shares = costs(Sharing::Dynamic, 60, &[early, needing(54)]);
+    assert_eq!(shares, [22, 38]);
+}
+
+#[test]
 fn a_waiting_call_that_begins_below_the_floor_belongs_to_it() {
     let begun = Member {
         committed: cost(20),
@@ -535,7 +546,10 @@ proptest! {
     }
 
     #[test]
-    fn more_weight_is_never_less((total, members) in any_division(), pick in any::<prop::sample::Index>()) {
+    fn more_weight_is_never_less(
+        (total, members) in any_division(),
+        pick in any::<prop::sample::Index>(),
+    ) {
         // One limited resource: with several, more of the dominant one may be less of another.
         let total = total.max(Amount::from_raw([UNLIMITED, 0, UNLIMITED]));
         let members: Vec<Member> = members

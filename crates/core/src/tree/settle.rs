@@ -169,12 +169,18 @@ impl Tree {
         while let Some(id) = next {
             let node = self.node_mut(id);
             next = node.parent;
-            let counted = node.window.book(opened, spent, held, node.spent);
+            // Without a window, all of it counts.
+            if node.window.span.is_some() {
+                let counted = node.window.book(opened, spent, held, node.spent);
+                if counted != (spent, held) {
+                    node.spent = plus(node.spent, spent);
+                    node.held = plus(node.held, held);
+                    split = true;
+                    continue;
+                }
+            }
             node.spent = plus(node.spent, spent);
             node.held = plus(node.held, held);
-            if counted != (spent, held) {
-                split = true;
-            }
             let (load_before, floor_before) = (node.load, node.floor);
             node.load = plus(load_before, load);
             node.floor = plus(floor_before, floor);

@@ -81,9 +81,6 @@ impl Windowed {
         held: Amount,
         before: Amount,
     ) -> (Amount, Amount) {
-        if self.span.is_none() {
-            return (spent, held);
-        }
         let is_past = self.span.is_some_and(|span| opened < span.start);
         let mut counted = (Amount::ZERO, held);
         if is_past && self.step == 0 {

@@ -405,6 +405,6 @@ fn random_commands_break_no_invariant() {
         }
     }
     assert_eq!(depth, MAX_DEPTH, "the trees stay shallow");
-    let rare = done[..12].iter().position(|count| *count < played / 1_000);
+    let rare = done[..12].iter().position(|count| *count < played / 5_000);
     assert_eq!(rare, None, "a command hardly ever succeeds: {done:?}");
 }

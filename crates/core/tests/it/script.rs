@@ -431,7 +431,7 @@ impl Answer {
 }
 
 /// Rebuilds a tree from what a journal keeps, and compares everything that must survive. The
-/// record of past deficits, spent wrap-up calls and a level held up by hysteresis do not.
+/// record of past deficits and a level held up by hysteresis do not.
 pub(crate) fn restarted(live: &Tree) -> Outcome<Tree> {
     let mut tree = Tree::default();
     for view in live.budgets() {

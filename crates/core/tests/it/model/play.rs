@@ -415,7 +415,6 @@ impl Play {
             budget.levels = [Level::Green; 3];
             budget.elapsed_level = Level::Green;
             budget.spent_before_red = spent != [0; 3];
-            budget.finalized = false;
         }
         self.events.clear();
         // The engine's clock levels come back with the next tick, as they do in production.
