@@ -21,7 +21,47 @@ struct Mutant {
     test: &'static str,
 }
 
-const MUTANTS: [Mutant; 8] = [
+const MUTANTS: [Mutant; 13] = [
+    Mutant {
+        name: "a released budget keeps what was kept for it",
+        file: "crates/core/src/tree/node.rs",
+        right: "_ if self.reclaimed || released => Amount::ZERO,",
+        wrong: "_ if self.reclaimed => Amount::ZERO,",
+        package: "fisc-core",
+        test: "scenarios::release",
+    },
+    Mutant {
+        name: "what calls hold is lent",
+        file: "crates/core/src/tree/loan.rs",
+        right: "committed: node.load.get(resource),",
+        wrong: "committed: node.floor.get(resource),",
+        package: "fisc-core",
+        test: "scenarios::loans",
+    },
+    Mutant {
+        name: "an auction sells guarantees",
+        file: "crates/core/src/tree/share.rs",
+        right: "guarantee: node.claim,",
+        wrong: "guarantee: Amount::ZERO,",
+        package: "fisc-core",
+        test: "scenarios::auction",
+    },
+    Mutant {
+        name: "an open hold settles into the new window",
+        file: "crates/core/src/tree/window.rs",
+        right: "let is_past = self.span.is_some_and(|span| opened < span.start);",
+        wrong: "let is_past = self.span.is_some_and(|span| opened > span.end);",
+        package: "fisc-core",
+        test: "scenarios::windows",
+    },
+    Mutant {
+        name: "a small call overtakes who waits",
+        file: "crates/fisc/src/queue.rs",
+        right: "first && !is_covered(tree, child, waiting.contended, amount)",
+        wrong: "first && is_covered(tree, child, waiting.contended, amount)",
+        package: "fisc",
+        test: "waiting::who_gives_up_waiting_is_in_nobodys_way",
+    },
     Mutant {
         name: "settle without compare-and-set",
         file: "crates/core/src/tree/settle.rs",
@@ -42,8 +82,8 @@ const MUTANTS: [Mutant; 8] = [
     Mutant {
         name: "hold not undone when an ancestor refuses",
         file: "crates/core/src/tree/admit.rs",
-        right: "- sums[i].max(claims[i]);\n            }\n            next = node.parent;\n",
-        wrong: "- sums[i].max(claims[i]);\n            }\n            next = None;\n",
+        right: "- sums[i].max(claims[i])\n                };\n            }\n            next = node.parent;\n",
+        wrong: "- sums[i].max(claims[i])\n                };\n            }\n            next = None;\n",
         package: "fisc-core",
         test: "scenarios::admission",
     },

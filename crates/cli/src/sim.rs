@@ -64,20 +64,7 @@ const SYNTHETIC: usize = 250;
 
 /// Runs the simulation and shows what came of it.
 pub(crate) fn run(args: &SimArgs) -> Result<u8, Failure> {
-    let policies = if args.policies.is_empty() {
-        Policy::ALL.to_vec()
-    } else {
-        args.policies.clone()
-    };
-    let settings = Settings {
-        seed: args.seed,
-        sizes: args.teams.clone(),
-        scarcities: args.scarcity.clone(),
-        teams: args.trials,
-        late_starters: args.late_starters,
-        runaway: args.runaway,
-        policies,
-    };
+    let settings = settings(args);
     let scripts = scripts(args)?;
     let clock = SystemClock::default();
     let mut stopwatch = || TimeUs(clock.now().0);
@@ -95,6 +82,23 @@ pub(crate) fn run(args: &SimArgs) -> Result<u8, Failure> {
     Ok(crate::exit::OK)
 }
 
+fn settings(args: &SimArgs) -> Settings {
+    let policies = if args.policies.is_empty() {
+        Policy::ALL.to_vec()
+    } else {
+        args.policies.clone()
+    };
+    Settings {
+        seed: args.seed,
+        sizes: args.teams.clone(),
+        scarcities: args.scarcity.clone(),
+        teams: args.trials,
+        late_starters: args.late_starters,
+        runaway: args.runaway,
+        policies,
+    }
+}
+
 fn scripts(args: &SimArgs) -> Result<Vec<Script>, Failure> {
     let Some(path) = &args.replay else {
         return Ok(synthetic(args.seed, SYNTHETIC));
@@ -102,4 +106,55 @@ fn scripts(args: &SimArgs) -> Result<Vec<Script>, Failure> {
     let failed = |problem: String| Failure::configuration(format!("{}: {problem}", path.display()));
     let file = File::open(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
     read_trace(file, Rates::default()).map_err(|error| failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        sim: SimArgs,
+    }
+
+    fn parsed(words: &[&str]) -> SimArgs {
+        let line = ["sim"].iter().chain(words);
+        Line::try_parse_from(line).expect("a valid line").sim
+    }
+
+    #[test]
+    fn what_is_not_given_is_as_the_simulator_would_have_it() {
+        let settings = settings(&parsed(&[]));
+        assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas_and_policies_repeated() {
+        let args = parsed(&[
+            "--teams",
+            "3,4",
+            "--scarcity",
+            "0.5,1",
+            "--policy",
+            "fair",
+            "--policy",
+            "pool",
+            "--runaway",
+        ]);
+        let settings = settings(&args);
+        assert_eq!(settings.sizes, [3, 4]);
+        assert_eq!(settings.scarcities, [0.5, 1.0]);
+        assert_eq!(settings.policies, [Policy::Fair, Policy::Pool]);
+        assert!(settings.runaway && !settings.late_starters);
+    }
+
+    #[test]
+    fn an_unknown_policy_is_refused_with_those_that_there_are() {
+        let refused = Line::try_parse_from(["sim", "--policy", "fairest"]);
+        let text = refused.expect_err("no such policy").to_string();
+        assert!(text.contains("dynamic, fair, equal"), "{text}");
+    }
 }

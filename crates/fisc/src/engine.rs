@@ -10,7 +10,7 @@ use fisc_core::{
     Amount, BudgetId, Event, Headroom, HoldId, Loan, Receipt, Refusal, Restored, Terms, Thresholds,
     Timestamp, Tree,
 };
-use fisc_ledger::{CallLabel, Entry, Facts, Journal, OpenHold, Recovered, Ticket};
+use fisc_ledger::{BudgetRow, CallLabel, Entry, Facts, Journal, OpenHold, Recovered, Ticket};
 
 use crate::calendar::Zones;
 use crate::error::Error;
@@ -51,6 +51,24 @@ pub(crate) struct Engine {
     pub(crate) divided: Option<Timestamp>,
 }
 
+/// Rebuilds the tree that a journal's rows describe, as it stood or stands at `now`, for whoever
+/// reads a ledger beside its writer.
+///
+/// # Errors
+/// When the rows are not of a tree that this version knows.
+pub fn read_tree(budgets: &[BudgetRow], open: &[OpenHold], now: Timestamp) -> Result<Tree, Error> {
+    let mut engine = Engine::new(Thresholds::default());
+    engine.restore(budgets)?;
+    for hold in open {
+        engine
+            .tree
+            .restore_hold(hold.at, hold.id, hold.budget, hold.amount)?;
+    }
+    engine.bring_to(now);
+    engine.tree.tick(now, &mut Vec::new());
+    Ok(engine.tree)
+}
+
 // === impl Engine ===
 
 impl Engine {
@@ -76,23 +94,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Engine, Error> {
         let mut engine = Engine::new(thresholds);
-        let mut standings = Vec::new();
-        for row in &recovered.budgets {
-            let terms = terms_text::read(&row.terms).map_err(Error::UnreadableTerms)?;
-            let standing = terms_text::read_standing(&row.terms).map_err(Error::UnreadableTerms)?;
-            engine.tree.restore(&Restored {
-                id: row.id,
-                parent: row.parent,
-                name: &row.name,
-                terms,
-                allocated: row.at,
-                own_spent: row.spent,
-                overrun: row.overrun,
-                kept: standing.kept,
-            })?;
-            standings.push((row.id, standing));
-        }
-        engine.restore_standings(&standings);
+        engine.restore(&recovered.budgets)?;
         for doubtful in recovered.in_doubt {
             engine.remember_doubt(doubtful.hold, doubtful.charged);
         }
@@ -312,6 +314,28 @@ impl Engine {
     pub(crate) fn refused(&self, refusal: Refusal) -> Error {
         let path = self.tree.path(refusal.budget());
         Error::Refused { path, refusal }
+    }
+
+    /// Puts back the budgets that a journal remembers, with their windows and debts.
+    fn restore(&mut self, budgets: &[BudgetRow]) -> Result<(), Error> {
+        let mut standings = Vec::new();
+        for row in budgets {
+            let terms = terms_text::read(&row.terms).map_err(Error::UnreadableTerms)?;
+            let standing = terms_text::read_standing(&row.terms).map_err(Error::UnreadableTerms)?;
+            self.tree.restore(&Restored {
+                id: row.id,
+                parent: row.parent,
+                name: &row.name,
+                terms,
+                allocated: row.at,
+                own_spent: row.spent,
+                overrun: row.overrun,
+                kept: standing.kept,
+            })?;
+            standings.push((row.id, standing));
+        }
+        self.restore_standings(&standings);
+        Ok(())
     }
 
     /// Puts back windows and debts, once every budget is there.

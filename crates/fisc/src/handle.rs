@@ -178,14 +178,16 @@ impl Fisc {
         })
     }
 
-    /// Returns the budget of an agent below `from`, making what is missing on the way. Where the
-    /// tree may not grow (from Red on, too deep, too wide), the nearest existing ancestor is
-    /// returned: such calls are metered there. Never waits; what it makes is written in order
-    /// before any hold that needs it.
+    /// Returns the budget of an agent below `from`, making what is missing on the way with the
+    /// terms that `newcomers` gives for children of a budget. Where the tree may not grow (from
+    /// Red on, too deep, too wide), the nearest existing ancestor is returned: such calls are
+    /// metered there. Never waits; what it makes is written in order before any hold that needs
+    /// it.
     pub fn resolve_agent(
         &self,
         from: BudgetId,
         names: &[impl AsRef<str>],
+        newcomers: impl Fn(BudgetId) -> Terms,
     ) -> Result<Budget, Error> {
         let now = self.now();
         let mut engine = self.shared.engine();
@@ -195,7 +197,7 @@ impl Fisc {
             id = match engine.tree.child(id, name) {
                 Some(child) => child,
                 None if engine.tree.may_grow(id) => {
-                    engine.allocate(now, Some(id), name, Terms::default())?.0
+                    engine.allocate(now, Some(id), name, newcomers(id))?.0
                 }
                 None => break,
             };
@@ -334,6 +336,12 @@ impl Fisc {
     /// Returns a reading of the clock that never goes back, for durations.
     pub fn ticks(&self) -> TimeUs {
         self.shared.clock.ticks()
+    }
+
+    /// Checks every invariant of the tree: for tests, and for whoever doubts. Takes time in
+    /// proportion to budgets and open holds.
+    pub fn check(&self) -> Result<(), fisc_core::invariants::Violation> {
+        fisc_core::invariants::check(&self.shared.engine().tree)
     }
 
     /// Returns how many holds are open.

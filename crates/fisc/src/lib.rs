@@ -17,7 +17,7 @@ mod terms_text;
 mod wait;
 
 pub use calendar::zone_exists;
-pub use engine::InDoubt;
+pub use engine::{InDoubt, read_tree};
 pub use error::Error;
 pub use fisc_core as core;
 pub use fisc_core::{
@@ -29,5 +29,5 @@ pub use fisc_ledger::{CallLabel, Durability, Facts, Outcome};
 pub use handle::{Budget, BudgetStatus, Fisc, Standing};
 pub use hold::{Charge, Hold, Settled};
 pub use open::{COUNTING_KEY, Options};
-pub use terms_text::read as read_terms;
+pub use terms_text::{read as read_terms, write as write_terms};
 pub use wait::{Patience, Plan};

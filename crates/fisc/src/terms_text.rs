@@ -56,7 +56,7 @@ pub(crate) fn read_standing(text: &str) -> Result<Standing, String> {
 }
 
 /// Writes terms as one line; reading gives the same terms back.
-pub(crate) fn write(terms: &Terms) -> String {
+pub fn write(terms: &Terms) -> String {
     let mut pairs = Vec::new();
     push_limits(&mut pairs, "", &terms.limits);
     if let Some(elapsed) = terms.elapsed {

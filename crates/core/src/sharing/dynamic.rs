@@ -18,10 +18,11 @@ const MOVED_PERCENT: i64 = 10;
 const WORTH_PERCENT: i128 = 33;
 
 /// Divides: the floor of the fair share, never beyond the need; then what whole remaining needs
-/// cost beyond it, the smallest first. What is left suffices for no other whole need. It goes to those whose need is
-/// unknown, else as a margin to those whose need is met: when they finish, there may be enough
-/// for one more. Only when none of them is left it is used up: for needs that it meets in good
-/// part, and at last for all alike. Where no need is known this is fair sharing.
+/// cost beyond it, the smallest first. What is left suffices for no other whole need. It goes to
+/// those whose need is unknown, else as a margin to those whose need is met: when they finish,
+/// there may be enough for one more. Only when none of them is left it is used up: for needs
+/// that it meets in good part, and at last for all alike. Where no need is known this is fair
+/// sharing.
 pub(super) fn shares(tables: &Tables, members: &[Member]) -> Shares {
     let fair = fair::shares(tables, members);
     let mut order = by_remaining(tables, members);

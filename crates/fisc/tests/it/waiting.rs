@@ -83,7 +83,11 @@ async fn agents_are_made_as_they_come_and_once() {
     let root = fisc.allocate("root", limit(100)).await.expect("allocate");
     let makers = (0..64).map(|_| {
         let fisc = fisc.clone();
-        tokio::spawn(async move { fisc.resolve_agent(root_id(&fisc), &["team", "agent"]) })
+        tokio::spawn(async move {
+            fisc.resolve_agent(root_id(&fisc), &["team", "agent"], |_| {
+                fisc::Terms::default()
+            })
+        })
     });
     for maker in makers.collect::<Vec<_>>() {
         let budget = maker.await.expect("no panic").expect("it is made");
