@@ -13,7 +13,7 @@ pub use fisc_gateway::config::amounts::TokenAmount;
 mod budget;
 mod show;
 
-pub use budget::{BudgetSpec, Limit, LimitsSpec, parse_budget, parse_path};
+pub use budget::{BudgetSpec, Limit, LimitsSpec, PlaceSpec, parse_budget, parse_path};
 pub use show::{show_cost, show_count, show_duration, show_tokens};
 
 /// A text that is not the amount it should be. Displays as two lines: what is wrong with which

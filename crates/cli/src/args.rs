@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fisc::Sharing;
 
 /// A budget for agents: tokens, time and money, held before every call and never overspent.
 #[derive(Debug, Parser)]
@@ -35,6 +36,14 @@ pub enum Command {
     Check(CheckArgs),
     /// Report who spent what
     Report(ReportArgs),
+    /// Look at and change the budgets that a gateway serves
+    Budget(BudgetArgs),
+    /// Give a budget more
+    Grant(GrantArgs),
+    /// Stop a budget for now: calls that run end as they would
+    Freeze(PathArgs),
+    /// Let a frozen budget go on
+    Thaw(PathArgs),
     /// List holds in doubt after a crash, or end one
     Resolve(ResolveArgs),
     /// Check every entry of a ledger against its balances
@@ -66,7 +75,7 @@ pub struct RunArgs {
     /// Most time in calls, added up
     #[arg(long, value_name = "T", help_heading = "Budget")]
     pub active_time: Option<String>,
-    /// A budget for one agent, such as researcher=1.20 or team/writer=tokens=50k
+    /// A budget for one agent: researcher=1.20, team/writer=tokens=50k,static,weight=2,need=3
     #[arg(
         short,
         long = "budget",
@@ -74,6 +83,18 @@ pub struct RunArgs {
         help_heading = "Budget"
     )]
     pub budgets: Vec<String>,
+    /// In a run inside of another: the budget of the outer one to spend from [default: its own]
+    #[arg(long, value_name = "PATH", help_heading = "Budget")]
+    pub parent: Option<String>,
+    /// How agents share the budget
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "none",
+        help_heading = "Budget"
+    )]
+    pub share: ShareArg,
     /// When the budget runs out: keep 5 % for one last call each, or end the program
     #[arg(long, value_enum, default_value = "finalize", help_heading = "Policy")]
     pub on_limit: OnLimit,
@@ -151,6 +172,25 @@ pub struct RunArgs {
     // No hyphen values: what looks like an option before the program is a mistyped one.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// How agents share a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShareArg {
+    /// Whoever calls draws on what is there.
+    None,
+    /// The same for everybody.
+    Equal,
+    /// By declared or predicted need.
+    Proportional,
+    /// By weight.
+    Priority,
+    /// By weight, and nobody gets more while somebody with less wants more.
+    Fair,
+    /// A fair floor, the rest where it finishes most.
+    Dynamic,
+    /// What nobody is guaranteed goes to the highest bids.
+    Auction,
 }
 
 /// What happens when the budget runs out.
@@ -296,6 +336,76 @@ pub enum ReportBy {
     Hour,
 }
 
+/// `fisc budget`.
+#[derive(Debug, Args)]
+#[command(after_help = SERVED)]
+pub struct BudgetArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: BudgetCommand,
+}
+
+const SERVED: &str = "The gateway is FISC_URL; the credential is FISC_TOKEN, or in the file \
+FISC_TOKEN_FILE:
+a key of the gateway (one with owner = true changes its own budget too) or a budget's token.";
+
+/// What to do with budgets.
+#[derive(Debug, Subcommand)]
+pub enum BudgetCommand {
+    /// List the budgets in sight
+    Ls {
+        /// Write JSON to standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one budget
+    Show(PathArgs),
+    /// Allocate a budget below an existing one, and print its token
+    Allocate(SpecArgs),
+    /// Change a budget's limits, weight or need; none lifts a limit
+    Set(SpecArgs),
+    /// End a budget for good: what it did not use is its parent's
+    Release(PathArgs),
+}
+
+/// A budget.
+#[derive(Debug, Args)]
+pub struct PathArgs {
+    /// The budget, beginning with the root's name, such as team/researcher
+    pub path: String,
+    /// Write JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A budget and what it is allowed.
+#[derive(Debug, Args)]
+pub struct SpecArgs {
+    /// As in team/writer=1.20 or team/writer=tokens=50k,time=5m,static,weight=2,need=3
+    #[arg(value_name = "PATH=SPEC")]
+    pub spec: String,
+    /// How its own agents share it
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub share: Option<ShareArg>,
+    /// Write JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fisc grant`.
+#[derive(Debug, Args)]
+#[command(after_help = SERVED)]
+pub struct GrantArgs {
+    /// The budget, beginning with the root's name, such as team/researcher
+    pub path: String,
+    /// How much more: +1usd, +0.50, +tokens=50k, +active-time=10m
+    #[arg(value_name = "AMOUNT", allow_hyphen_values = true)]
+    pub amount: String,
+    /// Write JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `fisc resolve`.
 #[derive(Debug, Args)]
 pub struct ResolveArgs {
@@ -380,4 +490,20 @@ pub struct RehearseArgs {
     /// Append what was truly generated to a file (JSON lines)
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
+}
+
+// === impl ShareArg ===
+
+impl From<ShareArg> for Sharing {
+    fn from(arg: ShareArg) -> Sharing {
+        match arg {
+            ShareArg::None => Sharing::Pool,
+            ShareArg::Equal => Sharing::Equal,
+            ShareArg::Proportional => Sharing::Proportional,
+            ShareArg::Priority => Sharing::Priority,
+            ShareArg::Fair => Sharing::Fair,
+            ShareArg::Dynamic => Sharing::Dynamic,
+            ShareArg::Auction => Sharing::Auction,
+        }
+    }
 }

@@ -7,6 +7,7 @@
 
 pub mod amounts;
 pub mod args;
+mod budget;
 mod check;
 mod demo;
 pub mod env_file;
@@ -15,6 +16,7 @@ pub mod failure;
 mod home;
 mod price;
 mod rehearse;
+mod remote;
 pub mod report;
 mod resolve;
 mod run;
@@ -22,6 +24,7 @@ mod serve;
 pub mod sim;
 pub mod supervise;
 mod verify;
+mod wire;
 pub mod wiring;
 
 use std::io::{self, IsTerminal};
@@ -58,6 +61,10 @@ async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Serve(args) => serve::run(&args).await,
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args).map(|()| exit::OK),
+        Command::Budget(args) => budget::run(&args.command).await,
+        Command::Grant(args) => budget::grant(&args).await,
+        Command::Freeze(args) => budget::set_frozen(&args, true).await,
+        Command::Thaw(args) => budget::set_frozen(&args, false).await,
         Command::Resolve(args) => resolve::run(&args).await,
         Command::Verify(args) => verify::run(&args),
         Command::Price(args) => price::run(&args),

@@ -1,6 +1,7 @@
 //! `fisc run`: a program under a budget, from its wiring to its report.
 
 mod end;
+mod nested;
 mod plan;
 mod status;
 mod watch;
@@ -42,6 +43,14 @@ struct Run {
     started: Timestamp,
 }
 
+/// What authorizes the program under a run.
+struct Secrets {
+    /// In the base URLs of its calls.
+    run: Secret,
+    /// For the budget API, such as a run inside of this one asks.
+    token: Secret,
+}
+
 /// Runs a program under a budget and returns the exit code.
 pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
     let plan = Plan::resolve(args)?;
@@ -49,6 +58,9 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
         if let Some(path) = path {
             report::check_writable(option, path)?;
         }
+    }
+    if let Some(outer) = nested::outer(args)? {
+        return nested::run(args, plan, outer).await;
     }
     let home = Home::find()?;
     let (id, ledger) = home.new_run()?;
@@ -78,9 +90,12 @@ impl Run {
         self.allocate().await?;
         let rehearsal = start_rehearsal(args)?;
         let listener = bind(args.port).await?;
-        let secret = Secret::generate().map_err(|error| Failure::internal(error.to_string()))?;
-        let wiring = self.wire(args, &listener, &secret, rehearsal.as_ref())?;
-        let gateway = self.start_gateway(args, listener, &secret, &wiring)?;
+        let secrets = Secrets {
+            run: generate()?,
+            token: generate()?,
+        };
+        let wiring = self.wire(args, &listener, &secrets, rehearsal.as_ref())?;
+        let gateway = self.start_gateway(args, listener, &secrets, &wiring)?;
         let watch = Watch::start(args, self.fisc.clone(), Arc::clone(&gateway), &self.id);
         let concluded = self.supervise(args, wiring, watch, gateway).await;
         if let Some(rehearsal) = rehearsal {
@@ -92,7 +107,14 @@ impl Run {
     async fn allocate(&self) -> Result<(), Failure> {
         self.fisc.allocate(ROOT, self.plan.root).await?;
         for (path, terms) in &self.plan.budgets {
-            self.allocate_path(path, *terms).await?;
+            let allocated = self.allocate_path(path, *terms).await;
+            allocated.map_err(|error| match error {
+                fisc::Error::Tree(why) => {
+                    Failure::usage(format!("--budget {}: {why}", path.join("/")))
+                        .hint("leave more above it, or keep less: static carves its limit out")
+                }
+                error => error.into(),
+            })?;
         }
         self.keep(Names::RUN, &self.id);
         self.keep(Names::STARTED, &self.started.0.to_string());
@@ -101,7 +123,7 @@ impl Run {
     }
 
     /// Allocates a budget, and what is missing above it without limits of its own.
-    async fn allocate_path(&self, path: &[String], terms: Terms) -> Result<Budget, Failure> {
+    async fn allocate_path(&self, path: &[String], terms: Terms) -> Result<Budget, fisc::Error> {
         let mut full = ROOT.to_owned();
         for name in &path[..path.len() - 1] {
             full = format!("{full}/{name}");
@@ -115,7 +137,7 @@ impl Run {
                 self.fisc.set_terms(budget.id(), terms).await?;
                 Ok(budget)
             }
-            Err(_) => Ok(self.fisc.allocate(&full, terms).await?),
+            Err(_) => self.fisc.allocate(&full, terms).await,
         }
     }
 
@@ -123,16 +145,12 @@ impl Run {
         &self,
         args: &RunArgs,
         listener: &TcpListener,
-        secret: &Secret,
+        secrets: &Secrets,
         rehearsal: Option<&Rehearsal>,
     ) -> Result<Wiring, Failure> {
         let addr = listener
             .local_addr()
             .map_err(|error| Failure::internal(error.to_string()))?;
-        let generate = || {
-            let secret = Secret::generate();
-            secret.map_err(|error| Failure::internal(error.to_string()))
-        };
         let mut upstreams = self.plan.upstreams.clone();
         if let Some(rehearsal) = rehearsal {
             upstreams = wiring::PROVIDERS
@@ -141,11 +159,11 @@ impl Run {
         }
         let plan = WiringPlan {
             gateway: format!("http://{addr}"),
-            run_secret: secret.clone(),
+            run_secret: secrets.run.clone(),
             run_key: generate()?,
             agent: self.plan.agent.clone(),
             run_id: self.id.clone(),
-            token: generate()?,
+            token: secrets.token.clone(),
             keys: match args.keys {
                 KeysArg::Custody => Keys::Custody,
                 KeysArg::Pass => Keys::Pass,
@@ -167,14 +185,16 @@ impl Run {
         &self,
         args: &RunArgs,
         listener: TcpListener,
-        secret: &Secret,
+        secrets: &Secrets,
         wiring: &Wiring,
     ) -> Result<Arc<Gateway>, Failure> {
         let upstreams = wiring.upstreams.iter().map(|to| upstream(args, wiring, to));
         let parts = Parts {
             listener,
             hosts: Vec::new(),
-            keyring: Keyring::new().with_run(secret, ROOT),
+            keyring: Keyring::new()
+                .with_run(&secrets.run, ROOT)
+                .with_run(&secrets.token, ROOT),
             upstreams: upstreams.collect::<Result<_, _>>()?,
             prices: self.plan.price_book()?,
             policy: self.plan.policy.clone(),
@@ -261,10 +281,14 @@ impl Run {
     }
 }
 
+fn generate() -> Result<Secret, Failure> {
+    Secret::generate().map_err(|error| Failure::internal(error.to_string()))
+}
+
 fn open(plan: &Plan, ledger: &Path) -> Result<Fisc, Failure> {
     let options = Options {
         durability: plan.durability,
-        counting: plan.counting,
+        counting: plan.counting.unwrap_or_default(),
         ..Options::at(ledger)
     };
     Ok(Fisc::open(options)?)

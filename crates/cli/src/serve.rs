@@ -1,8 +1,10 @@
 //! `fisc serve`: a gateway for a team, from a configuration file.
 
+mod budgets;
+
 use std::time::Duration;
 
-use fisc::{Fisc, Options};
+use fisc::{Fisc, Options, Terms};
 use fisc_gateway::config::{self, ConfigError, Settings};
 use fisc_gateway::{Gateway, Parts};
 use fisc_llm::PriceBook;
@@ -42,6 +44,12 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<u8, Failure> {
     });
     if let Some(Err(error)) = written {
         return Err(Failure::internal(error.to_string()));
+    }
+    for budget in &settings.budgets {
+        if budget.newcomers != Terms::default() {
+            let id = fisc.budget(&budget.path)?.id();
+            settings.policy.newcomers.insert(id, budget.newcomers);
+        }
     }
     let gateway = start(settings, prices, fisc.clone()).await?;
     // Before anybody can know that it serves, and so end it.
@@ -87,17 +95,7 @@ async fn open(settings: &Settings) -> Result<Fisc, Failure> {
         ..Options::at(&settings.ledger)
     };
     let fisc = Fisc::open(options)?;
-    for budget in &settings.budgets {
-        match fisc.budget(&budget.path) {
-            Err(_) => {
-                fisc.allocate(&budget.path, budget.terms).await?;
-            }
-            Ok(existing) if existing.status().terms != budget.terms => {
-                fisc.set_terms(existing.id(), budget.terms).await?;
-            }
-            Ok(_) => {}
-        }
-    }
+    budgets::apply(&fisc, &settings.budgets).await?;
     let doubts = fisc.in_doubt().len() as u64;
     if doubts > 0 {
         let ledger = settings.ledger.display();

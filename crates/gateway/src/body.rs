@@ -69,8 +69,7 @@ impl Body for AnswerBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
             AnswerBody::Relayed(incoming) => incoming.size_hint(),
-            AnswerBody::Metered(_) => SizeHint::default(),
-            AnswerBody::Passing(passing) => passing.size_hint(),
+            AnswerBody::Metered(_) | AnswerBody::Passing(_) => SizeHint::default(),
         }
     }
 }

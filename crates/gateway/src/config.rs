@@ -11,9 +11,12 @@ mod error;
 mod settings;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
 pub use self::error::ConfigError;
@@ -146,10 +149,35 @@ struct BudgetConfig {
     reserve: Option<Text>,
     per_call: Option<AmountsConfig>,
     #[serde(default)]
+    sharing: SharingConfig,
     share: Option<Spanned<ShareConfig>>,
-    guarantee: Option<AmountsConfig>,
+    guarantee: Option<Spanned<GuaranteeConfig>>,
+    weight: Option<Spanned<i64>>,
+    need: Option<AmountsConfig>,
+    lendable: Option<Text>,
+    window: Option<Text>,
+    time_zone: Option<Text>,
+    roll_over: Option<Text>,
+    #[serde(default)]
+    frozen: bool,
+    /// What agents get that nobody wrote down.
+    newcomers: Option<Spanned<Box<BudgetConfig>>>,
     #[serde(default)]
     children: BTreeMap<Text, BudgetConfig>,
+}
+
+/// How children share what the budget has.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SharingConfig {
+    #[default]
+    Pool,
+    Equal,
+    Proportional,
+    Priority,
+    Fair,
+    Dynamic,
+    Auction,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -159,6 +187,14 @@ enum ShareConfig {
     Static,
     /// The parent's budget is shared; the limit is a cap.
     Pool,
+}
+
+/// What the parent keeps for a child.
+#[derive(Debug)]
+enum GuaranteeConfig {
+    /// What keeps it from starving.
+    Auto,
+    Amounts(AmountsConfig),
 }
 
 #[derive(Debug, Deserialize)]
@@ -176,6 +212,9 @@ struct KeyConfig {
     budget: Text,
     secret_hash: Option<Text>,
     secret_env: Option<Text>,
+    /// Whether it may change its own budget too, not only what is below.
+    #[serde(default)]
+    owner: bool,
 }
 
 /// Reads a configuration file and everything that it names. Relative paths in it start at the
@@ -208,6 +247,36 @@ pub fn parse(
     let source = Source { file, text };
     let config: Config = toml::from_str(text).map_err(|error| source.toml(&error))?;
     settings::resolve(&config, source, directory, environment)
+}
+
+// === impl Deserialize for GuaranteeConfig ===
+
+impl<'de> Deserialize<'de> for GuaranteeConfig {
+    /// Untagged, but amounts keep their places.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(GuaranteeVisitor)
+    }
+}
+
+struct GuaranteeVisitor;
+
+impl<'de> Visitor<'de> for GuaranteeVisitor {
+    type Value = GuaranteeConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"auto\" or amounts, as in { cost = \"5\" }")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<GuaranteeConfig, E> {
+        match text {
+            "auto" => Ok(GuaranteeConfig::Auto),
+            _ => Err(E::unknown_variant(text, &["auto"])),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<GuaranteeConfig, A::Error> {
+        AmountsConfig::deserialize(MapAccessDeserializer::new(map)).map(GuaranteeConfig::Amounts)
+    }
 }
 
 fn yes() -> bool {

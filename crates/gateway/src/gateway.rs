@@ -67,13 +67,15 @@ pub struct Counts {
     pub waiting: u32,
 }
 
-/// Moves levels by the clock, and opens the ledger anew after a storage error.
-async fn tick(fisc: Fisc) {
+/// Moves levels by the clock, ends what is over, and opens the ledger anew after a storage error.
+async fn tick(state: Arc<State>) {
+    let fisc = &state.fisc;
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         fisc.tick();
+        state.api.tick(&state).await;
         if fisc.trouble().is_some() {
             tokio::time::sleep(REOPEN_PAUSE).await;
             if let Err(error) = fisc.reopen().await {
@@ -98,10 +100,10 @@ impl Gateway {
         } = parts;
         let hosts = Hosts::new(listener.local_addr()?.port(), hosts);
         let callers = Callers::new(keyring, hosts);
-        let state = State::new(fisc.clone(), callers, upstreams, client(), prices, policy);
+        let state = State::new(fisc, callers, upstreams, client(), prices, policy);
         let state = Arc::new(state);
         let server = Server::start(listener, Arc::clone(&state))?;
-        let ticker = tokio::spawn(tick(fisc));
+        let ticker = tokio::spawn(tick(Arc::clone(&state)));
         Ok(Gateway {
             state,
             server,

@@ -1,8 +1,10 @@
 //! What the owner decided about calls, beyond limits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fisc::{BudgetId, Terms};
 use fisc_llm::ModelPrice;
 
 /// What happens to a call whose client went away.
@@ -42,6 +44,9 @@ pub struct Policy {
     /// After how many final refusals in a row an agent whose budget has run out is refused
     /// without being judged anew, until there is more room; `None` for never.
     pub max_refusals: Option<u64>,
+    /// What agents are allowed that nobody wrote down, by the budget that they appear below;
+    /// elsewhere they share what is there.
+    pub newcomers: BTreeMap<BudgetId, Terms>,
 }
 
 /// The longest that a call waits silently, whatever the owner says: clients time out.
@@ -58,6 +63,7 @@ impl Default for Policy {
             on_disconnect: OnDisconnect::default(),
             unknown_price: UnknownPrice::Deny,
             max_refusals: None,
+            newcomers: BTreeMap::new(),
         }
     }
 }

@@ -36,6 +36,7 @@ use self::identify::Identity;
 use self::meter::{Keeper, MeteredBody, Whole, read_whole};
 use self::read::ReadError;
 use self::settle::{Call, Payer, TimeUp};
+use crate::api;
 use crate::body::AnswerBody;
 use crate::policy::OnDisconnect;
 use crate::refusal::{BudgetHeaders, Refusal, RefusalKind};
@@ -52,9 +53,15 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     let (head, body) = request.into_parts();
+    if api::is_for(&head) {
+        return Ok(api::serve(&state, &head, body).await);
+    }
     let provider = caller_provider(head.uri.path(), &head.headers);
     let answer = match state.callers.identify(&head.uri, &head.headers) {
-        Ok(identity) => route_request(&state, &head, body, identity).await,
+        Ok(identity) => {
+            state.api.touch(&identity.root, &state);
+            route_request(&state, &head, body, identity).await
+        }
         Err(error) => Err((provider, Refusal::from(error))),
     };
     Ok(answer.unwrap_or_else(|(provider, refusal)| {

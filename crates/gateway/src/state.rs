@@ -8,6 +8,7 @@ use fisc::Fisc;
 use fisc_llm::{Learner, PriceBook};
 use tokio::sync::watch;
 
+use crate::api::Api;
 use crate::policy::Policy;
 use crate::proxy::identify::Callers;
 use crate::routes::Provider;
@@ -25,6 +26,7 @@ pub(crate) struct State {
     pub(crate) prices: PriceBook,
     pub(crate) policy: Policy,
     pub(crate) traffic: Traffic,
+    pub(crate) api: Api,
     learned: Mutex<Learner>,
     stopped: watch::Sender<bool>,
 }
@@ -48,6 +50,7 @@ impl State {
             prices,
             traffic: Traffic::new(policy.max_refusals),
             policy,
+            api: Api::default(),
             learned: Mutex::default(),
             stopped: watch::Sender::new(false),
         }
@@ -62,6 +65,7 @@ impl State {
     /// Ends all calls that run.
     pub(crate) fn stop(&self) {
         self.stopped.send_replace(true);
+        self.api.stop();
     }
 
     /// Waits until all calls are to end.

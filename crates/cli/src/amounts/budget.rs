@@ -1,11 +1,11 @@
 //! Budgets of `-b/--budget PATH=SPEC`.
 
-use fisc_core::{Money, TimeUs, check_name};
+use fisc_core::{Money, TimeUs, Weight, check_name};
 
 use super::{AmountError, TokenAmount, parse_cost, parse_duration, parse_time, parse_tokens};
 
 const SPEC_HINT: &str = "write PATH=SPEC, as in team/writer=1.20 or \
-                         team/writer=cost=1.20,tokens=50k,time=5m,active-time=1m";
+                         team/writer=cost=1.20,tokens=50k,time=5m,active-time=1m,static";
 
 /// A limit as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,21 @@ pub struct BudgetSpec {
     pub path: Vec<String>,
     /// Its limits.
     pub limits: LimitsSpec,
+    /// How it shares with its siblings.
+    pub place: PlaceSpec,
+}
+
+/// How a budget shares with its siblings; what is `None` was not mentioned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PlaceSpec {
+    /// `static`: its limit is carved out of its parent's.
+    pub is_static: bool,
+    /// How much it counts.
+    pub weight: Option<Weight>,
+    /// The cost that it will have when it is done.
+    pub need: Option<Money>,
+    /// The tokens that it will have used when it is done.
+    pub need_tokens: Option<TokenAmount>,
 }
 
 /// Reads a path of names joined by `/` or `.`.
@@ -69,11 +84,58 @@ pub fn parse_budget(text: &str) -> Result<BudgetSpec, AmountError> {
         hint: error.hint,
     };
     let path = parse_path(path).map_err(within)?;
-    let mut limits = LimitsSpec::default();
-    for part in spec.split(',') {
-        add(&mut limits, part.trim()).map_err(within)?;
+    let mut budget = BudgetSpec {
+        path,
+        limits: LimitsSpec::default(),
+        place: PlaceSpec::default(),
+    };
+    for part in spec.split(',').map(str::trim) {
+        let placed = place(&mut budget.place, part).map_err(within)?;
+        if !placed {
+            add(&mut budget.limits, part).map_err(within)?;
+        }
     }
-    Ok(BudgetSpec { path, limits })
+    let LimitsSpec {
+        cost,
+        tokens,
+        active_time,
+        ..
+    } = budget.limits;
+    let limited = matches!(cost, Some(Limit::At(_)))
+        || matches!(tokens, Some(Limit::At(_)))
+        || matches!(active_time, Some(Limit::At(_)));
+    if budget.place.is_static && !limited {
+        let error = AmountError::new("a static share of no limit", SPEC_HINT);
+        return Err(within(error));
+    }
+    Ok(budget)
+}
+
+/// Takes what says how a budget shares; says whether it was that.
+fn place(place: &mut PlaceSpec, part: &str) -> Result<bool, AmountError> {
+    let twice = |name: &str| AmountError::new(format!("{name} is said twice"), "say it once");
+    let (name, value) = match part.split_once('=') {
+        Some((name, value)) => (name.trim(), value.trim()),
+        None => (part, ""),
+    };
+    let again = match name {
+        "static" if !part.contains('=') => std::mem::replace(&mut place.is_static, true),
+        "weight" => place.weight.replace(weight(value)?).is_some(),
+        "need" => place.need.replace(parse_cost(value)?).is_some(),
+        "need-tokens" => place.need_tokens.replace(parse_tokens(value)?).is_some(),
+        _ => return Ok(false),
+    };
+    if again { Err(twice(name)) } else { Ok(true) }
+}
+
+fn weight(text: &str) -> Result<Weight, AmountError> {
+    match text.parse() {
+        Ok(units @ 1..) => Ok(Weight(units)),
+        _ => Err(AmountError::new(
+            format!("weight {text:?}: not a whole number from 1 to 65535"),
+            "a budget of weight 2 counts like two of weight 1",
+        )),
+    }
 }
 
 fn add(limits: &mut LimitsSpec, part: &str) -> Result<(), AmountError> {
@@ -89,7 +151,8 @@ fn add(limits: &mut LimitsSpec, part: &str) -> Result<(), AmountError> {
         "time" => set(&mut limits.time, name, amount, parse_time),
         "active-time" => set(&mut limits.active_time, name, amount, parse_duration),
         _ => {
-            let hint = "limit cost, tokens, time or active-time";
+            let hint = "limit cost, tokens, time or active-time; say static, weight, need or \
+                        need-tokens";
             Err(AmountError::new(
                 format!("no resource is named {name:?}"),
                 hint,
@@ -163,6 +226,24 @@ mod tests {
     }
 
     #[test]
+    fn reads_how_it_shares() {
+        let budget = parse_budget("a=2,static,weight=3,need=1.50,need-tokens=50k").expect("it is");
+        assert_eq!(budget.limits.cost, Some(cost(2_000_000_000)));
+        let place = PlaceSpec {
+            is_static: true,
+            weight: Some(Weight(3)),
+            need: Some(Money::from_nanos(1_500_000_000)),
+            need_tokens: Some(TokenAmount {
+                counting: None,
+                tokens: Tokens(50_000),
+            }),
+        };
+        assert_eq!(budget.place, place);
+        let alone = parse_budget("a=weight=2").expect("no limit is needed");
+        assert_eq!(alone.limits, LimitsSpec::default());
+    }
+
+    #[test]
     fn zero_denies_and_none_lifts() {
         let zero = parse_budget("a=0,tokens=0,active-time=0")
             .expect("zeros")
@@ -205,6 +286,15 @@ mod tests {
             ("a=10s", "cost \"10s\": not an amount of money", "time=10s"),
             ("a=1,2", "cost is limited twice", "once"),
             ("a=1,cost=2", "cost is limited twice", "once"),
+            ("a=static", "a static share of no limit", "static"),
+            ("a=time=5m,static", "a static share of no limit", "static"),
+            ("a=weight=1,weight=2", "weight is said twice", "once"),
+            (
+                "a=weight=0",
+                "weight \"0\": not a whole number from 1 to 65535",
+                "counts like two",
+            ),
+            ("a=need=x", "cost \"x\": not an amount of money", "2.50"),
             ("a=token=5", "no resource is named \"token\"", "tokens"),
             (
                 "a=time=0s",

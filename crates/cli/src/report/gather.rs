@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use fisc_core::{Amount, BudgetId, Resource, Restored, Thresholds, Timestamp, Tree};
+use fisc_core::{Amount, BudgetId, Resource, Timestamp, Tree};
 use fisc_ledger::{DoubtfulHold, Filter, GroupBy, OpenHold, Reader, RollupRow, Totals};
 
 use super::life::{Life, State};
@@ -110,29 +110,8 @@ pub(super) fn number(reader: &Reader, key: &str) -> Result<Option<i64>, Failure>
 /// Rebuilds the tree that a ledger describes, with the holds that are open in it, as it stood or
 /// stands at a time.
 pub(crate) fn tree(reader: &Reader, at: Timestamp) -> Result<Tree, Failure> {
-    let mut tree = Tree::new(Thresholds::default());
-    let broken = |why: String| Failure::internal(format!("the ledger's budgets: {why}"));
-    for row in reader.budgets()? {
-        let terms = fisc::read_terms(&row.terms).map_err(broken)?;
-        let restored = Restored {
-            id: row.id,
-            parent: row.parent,
-            name: &row.name,
-            terms,
-            allocated: row.at,
-            own_spent: row.spent,
-            overrun: row.overrun,
-        };
-        tree.restore(&restored)
-            .map_err(|error| broken(error.to_string()))?;
-    }
-    for hold in reader.holds()?.0 {
-        let restored = tree.restore_hold(hold.at, hold.id, hold.budget, hold.amount);
-        restored.map_err(|error| broken(error.to_string()))?;
-    }
-    // Only levels are looked at; what changed them is of no interest here.
-    tree.tick(at, &mut Vec::new());
-    Ok(tree)
+    let tree = fisc::read_tree(&reader.budgets()?, &reader.holds()?.0, at);
+    tree.map_err(|error| Failure::internal(format!("the ledger's budgets: {error}")))
 }
 
 struct Source<'a> {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use fisc::{Durability, Limits, Money, Permille, Resource, Terms, TimeUs, TokenCounting};
+use fisc::{
+    Claim, Durability, Limits, Money, Permille, Resource, Terms, TimeUs, TokenCounting,
+};
 use fisc_gateway::config::ceiling::ceiling;
 use fisc_gateway::{Policy, Provider, UnknownPrice};
 use fisc_llm::{PicoUsdPerToken, PriceBook};
 
 use crate::amounts::{
-    AmountError, BudgetSpec, Limit, LimitsSpec, TokenAmount, parse_budget, parse_cost,
+    AmountError, BudgetSpec, Limit, LimitsSpec, PlaceSpec, parse_budget, parse_cost,
     parse_duration, parse_path, parse_time, parse_tokens,
 };
 use crate::args::{DurabilityArg, OnLimit, RunArgs, UnknownPriceArg};
@@ -30,7 +32,8 @@ pub(super) struct Plan {
     pub(super) root: Terms,
     /// The budgets below it, by their names from it down.
     pub(super) budgets: Vec<(Vec<String>, Terms)>,
-    pub(super) counting: TokenCounting,
+    /// Which tokens count, if anything said it.
+    pub(super) counting: Option<TokenCounting>,
     pub(super) durability: Durability,
     pub(super) policy: Policy,
     pub(super) grace: Duration,
@@ -57,7 +60,7 @@ impl Plan {
         };
         let budgets = specs
             .iter()
-            .map(|spec| (spec.path.clone(), terms(&spec.limits, reserve)));
+            .map(|spec| (spec.path.clone(), placed(spec, reserve)));
         let agent = named("--agent", parse_path(&args.agent))?;
         let upstreams = args.upstream.iter().map(|text| {
             parse_upstream(text)
@@ -70,7 +73,10 @@ impl Plan {
         });
         let mut plan = Plan {
             agent: agent.join("."),
-            root: terms(&own, reserve),
+            root: Terms {
+                sharing: args.share.into(),
+                ..terms(&own, reserve)
+            },
             budgets: budgets.collect(),
             counting,
             durability: durability(args.durability),
@@ -125,24 +131,19 @@ fn own_limits(args: &RunArgs) -> Result<LimitsSpec, Failure> {
 }
 
 /// Finds the one way in which tokens count: amounts of different countings do not add up.
-fn counting(own: &LimitsSpec, specs: &[BudgetSpec]) -> Result<TokenCounting, Failure> {
+fn counting(own: &LimitsSpec, specs: &[BudgetSpec]) -> Result<Option<TokenCounting>, Failure> {
     let mut found: Option<TokenCounting> = None;
     let all = std::iter::once(own).chain(specs.iter().map(|spec| &spec.limits));
-    for limits in all {
-        let Some(Limit::At(TokenAmount {
-            counting: Some(counting),
-            ..
-        })) = limits.tokens
-        else {
-            continue;
-        };
+    let limits = all.filter_map(|limits| at(limits.tokens));
+    let needs = specs.iter().filter_map(|spec| spec.place.need_tokens);
+    for counting in limits.chain(needs).filter_map(|amount| amount.counting) {
         if found.is_some_and(|other| other != counting) {
             let failure = Failure::usage("tokens are counted in two ways");
             return Err(failure.hint("use the same of fresh:, total:, in: and out: everywhere"));
         }
         found = Some(counting);
     }
-    Ok(found.unwrap_or_default())
+    Ok(found)
 }
 
 fn terms(spec: &LimitsSpec, reserve: Permille) -> Terms {
@@ -157,6 +158,29 @@ fn terms(spec: &LimitsSpec, reserve: Permille) -> Terms {
         elapsed: at(spec.time),
         reserve,
         ..Terms::default()
+    }
+}
+
+/// Returns the terms of a budget below the run's own.
+fn placed(spec: &BudgetSpec, reserve: Permille) -> Terms {
+    let PlaceSpec {
+        is_static,
+        weight,
+        need,
+        need_tokens,
+    } = spec.place;
+    let claim = if is_static {
+        Claim::Limit
+    } else {
+        Claim::Nothing
+    };
+    Terms {
+        claim,
+        weight: weight.unwrap_or_default(),
+        need: Limits::NONE
+            .with(Resource::Cost, need.map(Money::nanos))
+            .with(Resource::Tokens, need_tokens.map(|need| need.tokens.0)),
+        ..terms(&spec.limits, reserve)
     }
 }
 

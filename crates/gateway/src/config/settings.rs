@@ -1,7 +1,8 @@
 //! The configuration resolved: every value read, checked and of its own type.
 //!
-//! What only the books can judge (whether guarantees fit) is left to them. Nothing past this
-//! module sees the text of the file, the environment or a key in the open.
+//! Whether budgets fit into one another is judged as if nothing had been spent; what was, only the
+//! books know. Nothing past this module sees the text of the file, the environment or a key in
+//! the open.
 
 mod budgets;
 mod keys;
@@ -61,6 +62,8 @@ pub struct BudgetSettings {
     pub path: String,
     /// What it is allowed.
     pub terms: Terms,
+    /// What agents below it are allowed that nobody wrote down.
+    pub newcomers: Terms,
 }
 
 /// Where values are looked up while a configuration is resolved.

@@ -1,5 +1,7 @@
 //! Tests of the configuration: what is read, and how errors point.
 
+mod sharing;
+
 use std::collections::HashSet;
 use std::time::Duration;
 

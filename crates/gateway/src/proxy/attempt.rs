@@ -6,6 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
+use fisc::core::TreeError;
 use fisc::{Budget, CallLabel, Error, Headroom, Hold, Patience, Plan, Resource};
 
 use crate::policy::PATIENCE_MAX;
@@ -36,10 +37,19 @@ impl<'a> Attempt<'a> {
         model: &'a str,
     ) -> Result<Attempt<'a>, Refusal> {
         let unavailable = |error: Error| {
-            Refusal::new(RefusalKind::StoreUnavailable).with_detail(error.to_string())
+            let kind = match error {
+                Error::Tree(TreeError::Released(_)) => RefusalKind::BudgetReleased,
+                _ => RefusalKind::StoreUnavailable,
+            };
+            Refusal::new(kind).with_detail(error.to_string())
         };
         let root = state.fisc.budget(&identity.root).map_err(unavailable)?;
-        let budget = state.fisc.resolve_agent(root.id(), &identity.agent);
+        let newcomers = |parent| state.policy.newcomers.get(&parent).copied();
+        let budget = state
+            .fisc
+            .resolve_agent(root.id(), &identity.agent, |parent| {
+                newcomers(parent).unwrap_or_default()
+            });
         Ok(Attempt {
             state,
             identity,
@@ -95,7 +105,7 @@ impl<'a> Attempt<'a> {
     /// Refuses without judging when the agent was refused too often and nothing has changed.
     pub(crate) fn cut_off(&self) -> Option<Refusal> {
         let Attempt { state, budget, .. } = self;
-        let ran_out = state.traffic.cut_off(budget.id(), &budget.headroom())?;
+        let ran_out = state.traffic.cut_off(budget.id(), || budget.headroom())?;
         let refusal = ran_out.refusal.clone();
         Some(self.for_good(refusal, Final::RanOut(ran_out)))
     }

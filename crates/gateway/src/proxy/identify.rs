@@ -6,6 +6,8 @@
 //! comes from a web page and one with a foreign `Host` from a rebound name: both are refused
 //! before any secret is looked at. What the request wants is not judged here (`routes`).
 
+mod delegates;
+mod grant;
 mod hosts;
 mod key;
 mod keyring;
@@ -21,9 +23,12 @@ use hyper::{HeaderMap, Uri};
 
 use crate::refusal::{Refusal, RefusalKind};
 
+pub(crate) use self::delegates::{DelegateNumber, Delegates};
+pub(crate) use self::grant::{Grant, path_without_secret};
 pub(crate) use self::hosts::Hosts;
 pub(crate) use self::key::PREFIX as KEY_PREFIX;
 pub use self::keyring::{Keyring, VirtualKey};
+pub(crate) use self::names::percent_decode;
 pub(crate) use self::scrub::scrub;
 pub(crate) use self::trace::TraceId;
 
@@ -32,6 +37,8 @@ pub(crate) use self::trace::TraceId;
 pub(crate) struct Callers {
     keyring: Keyring,
     hosts: Hosts,
+    /// Tokens of budgets that were allocated since the start.
+    pub(crate) delegates: Delegates,
 }
 
 /// Who calls, and what is left of the path for the route table.
@@ -97,7 +104,11 @@ pub(crate) enum IdentifyError {
 impl Callers {
     /// Makes the gate from who may call and the names this gateway answers to.
     pub(crate) fn new(keyring: Keyring, hosts: Hosts) -> Callers {
-        Callers { keyring, hosts }
+        Callers {
+            keyring,
+            hosts,
+            delegates: Delegates::default(),
+        }
     }
 
     /// Finds out who calls.
@@ -111,11 +122,18 @@ impl Callers {
         let presented = key::presented(headers, uri.query());
         let key = presented.as_deref().and_then(key::parse);
         let root = match (path.secret, &key) {
-            (Some(secret), _) => self.keyring.root_of_run(secret),
-            (None, Some(key)) => self.keyring.root_of_key(key.id, key.secret),
+            (Some(secret), _) => {
+                let run = self.keyring.run(secret).map(|(root, _)| root.to_owned());
+                run.or_else(|| self.delegates.root_of_token(secret))
+            }
+            (None, Some(key)) => {
+                let root = self.keyring.root_of_key(key.id, key.secret);
+                let delegate = || self.delegates.root_of_key(key.id, key.secret);
+                root.map(str::to_owned).or_else(delegate)
+            }
             (None, None) => None,
         };
-        let root = root.ok_or(IdentifyError::NoSecret)?.to_owned();
+        let root = root.ok_or(IdentifyError::NoSecret)?;
         let agent = names::agent(headers, path.agent, key.as_ref().and_then(|key| key.agent))?;
         let operation = key.as_ref().and_then(|key| key.operation);
         let operation = names::operation(headers, path.operation, operation)?;

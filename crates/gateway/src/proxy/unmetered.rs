@@ -5,7 +5,7 @@
 //! other does. Whether a path is one of them is decided in `routes`.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use bytes::Bytes;
 use fisc::{CallLabel, Charge, Facts, Headroom, Hold, Outcome, Plan, clock};
 use fisc_core::{Amount, Money, Resource, Timestamp, Tokens, Usage};
 use http_body_util::Full;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::http::request;
 use hyper::{Request, Response};
-use tokio::time::Sleep;
+use tokio::sync::oneshot;
 
 use crate::body::{AnswerBody, BodyError};
 use crate::proxy::attempt::Attempt;
@@ -42,12 +42,21 @@ struct Pass {
     tags: Vec<(Arc<str>, Arc<str>)>,
 }
 
+/// An answer on its way, with the call that it belongs to.
+struct Flow {
+    pass: Pass,
+    upstream: Incoming,
+}
+
+/// A flow that two look after: its body while the client reads, and a task that ends it in time
+/// also when the client does not. Empty when it has ended.
+type Shared = Arc<Mutex<Option<Flow>>>;
+
 /// An answer that passes unmetered: untouched, but for an end when its time is over.
 pub(crate) struct PassingBody {
-    upstream: Option<Incoming>,
-    pass: Option<Pass>,
-    limit: Pin<Box<Sleep>>,
-    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
+    flow: Shared,
+    /// Told when the time is over; whoever tells is told by its drop that the body has ended.
+    over: Option<oneshot::Receiver<()>>,
     /// The settlement, while it is not written.
     ending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// What follows the settlement.
@@ -127,15 +136,44 @@ async fn relay(answer: Response<Incoming>, pass: Pass) -> Response<AnswerBody> {
         pass.settle(Outcome::Completed).await;
         return Response::from_parts(parts, AnswerBody::Relayed(incoming));
     }
+    let (limit, stopped) = (pass.time_left(), pass.state.stopped());
+    let upstream = incoming;
+    let flow = Arc::new(Mutex::new(Some(Flow { pass, upstream })));
+    let (tell, over) = oneshot::channel();
+    tokio::spawn(end_in_time(Arc::clone(&flow), limit, stopped, tell));
     let body = PassingBody {
-        upstream: Some(incoming),
-        limit: Box::pin(tokio::time::sleep(pass.time_left())),
-        stopped: Box::pin(pass.state.stopped()),
-        pass: Some(pass),
+        flow,
+        over: Some(over),
         ending: None,
         last: None,
     };
     Response::from_parts(parts, AnswerBody::Passing(Box::new(body)))
+}
+
+/// Ends a flow when its time is over, unless its body has ended before.
+async fn end_in_time(
+    flow: Shared,
+    limit: Duration,
+    stopped: impl Future<Output = ()>,
+    mut body: oneshot::Sender<()>,
+) {
+    tokio::select! {
+        () = tokio::time::sleep(limit) => {}
+        () = stopped => {}
+        () = body.closed() => return,
+    }
+    let cut = lock(&flow).take();
+    if let Some(Flow { pass, upstream }) = cut {
+        drop(upstream);
+        pass.settle(Outcome::TimedOut).await;
+    }
+    // A body that is gone need not be told.
+    let _ = body.send(());
+}
+
+fn lock(flow: &Shared) -> MutexGuard<'_, Option<Flow>> {
+    // A flow is taken out whole or not at all.
+    flow.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // === impl Pass ===
@@ -230,13 +268,6 @@ impl Drop for Pass {
 // === impl PassingBody ===
 
 impl PassingBody {
-    /// Returns how much is still to come, where it is known.
-    pub(crate) fn size_hint(&self) -> SizeHint {
-        self.upstream
-            .as_ref()
-            .map_or_else(SizeHint::default, Incoming::size_hint)
-    }
-
     /// Returns the next frame for the client.
     pub(crate) fn poll_frame(
         &mut self,
@@ -256,17 +287,23 @@ impl PassingBody {
 
     /// Returns what is not the end of the answer.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
-        let Some(upstream) = &mut self.upstream else {
+        let Some(over) = &mut self.over else {
             return Poll::Ready(None);
         };
-        let over = self.limit.as_mut().poll(cx).is_ready();
-        if over || self.stopped.as_mut().poll(cx).is_ready() {
-            let why = BodyError::from("the time of the call is over");
-            self.finish(Outcome::TimedOut, Some(Err(why)));
+        if Pin::new(over).poll(cx).is_ready() {
+            self.cut();
             return Poll::Ready(None);
         }
-        match ready!(Pin::new(&mut *upstream).poll_frame(cx)) {
-            Some(Ok(frame)) if !upstream.is_end_stream() => return Poll::Ready(Some(frame)),
+        let polled = lock(&self.flow).as_mut().map(|flow| {
+            let next = Pin::new(&mut flow.upstream).poll_frame(cx);
+            (next, flow.upstream.is_end_stream())
+        });
+        let Some((next, ended)) = polled else {
+            // It is being ended: who does it tells when that is written.
+            return Poll::Pending;
+        };
+        match ready!(next) {
+            Some(Ok(frame)) if !ended => return Poll::Ready(Some(frame)),
             Some(Ok(frame)) => self.finish(Outcome::Completed, Some(Ok(frame))),
             Some(Err(error)) => self.finish(Outcome::Broken, Some(Err(error.into()))),
             None => self.finish(Outcome::Completed, None),
@@ -275,9 +312,23 @@ impl PassingBody {
     }
 
     fn finish(&mut self, outcome: Outcome, last: Option<Result<Frame<Bytes>, BodyError>>) {
-        self.upstream = None;
+        let Some(flow) = lock(&self.flow).take() else {
+            return self.cut();
+        };
+        self.over = None;
         self.last = last;
-        let pass = self.pass.take();
-        self.ending = pass.map(|pass| Box::pin(pass.settle(outcome)) as Pin<Box<_>>);
+        self.ending = Some(Box::pin(flow.pass.settle(outcome)));
+    }
+
+    fn cut(&mut self) {
+        self.over = None;
+        self.last = Some(Err("the time of the call is over".into()));
+    }
+}
+
+impl Drop for PassingBody {
+    fn drop(&mut self) {
+        // Not only when the task that ends it in time has noticed: the client has left now.
+        drop(lock(&self.flow).take());
     }
 }

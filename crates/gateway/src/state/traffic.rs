@@ -154,13 +154,19 @@ impl Traffic {
     /// Returns what an agent was last told that went on after the most final refusals that it
     /// may get in a row. `None` when it is to be judged: it has not, its budget has not run out,
     /// or there is more `room` than when it was.
-    pub(crate) fn cut_off(&self, agent: BudgetId, room: &Headroom) -> Option<Box<RanOut>> {
+    pub(crate) fn cut_off(
+        &self,
+        agent: BudgetId,
+        room: impl FnOnce() -> Headroom,
+    ) -> Option<Box<RanOut>> {
         let max = self.max_refusals?;
-        let agents = self.agents();
-        let agent = agents.by_budget.get(&agent)?;
-        let ran_out = agent.ran_out.as_ref()?;
-        let cut = agent.refused_in_a_row >= max && !is_more(room, &ran_out.room);
-        cut.then(|| ran_out.clone())
+        let ran_out = {
+            let agents = self.agents();
+            let agent = agents.by_budget.get(&agent)?;
+            let stubborn = agent.refused_in_a_row >= max;
+            agent.ran_out.as_ref().filter(|_| stubborn)?.clone()
+        };
+        (!is_more(&room(), &ran_out.room)).then_some(ran_out)
     }
 
     /// Says whether nothing goes on but refusals: no call runs or waits, and of the agents that

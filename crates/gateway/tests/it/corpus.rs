@@ -18,7 +18,10 @@ fn config() {
         let read = held.unwrap_or_else(|_| panic!("{} breaks a law", path.display()));
         accepted += usize::from(read);
     }
-    assert!(accepted >= 10, "only {accepted} of the corpus are configurations");
+    assert!(
+        accepted >= 10,
+        "only {accepted} of the corpus are configurations"
+    );
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

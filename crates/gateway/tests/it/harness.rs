@@ -56,6 +56,8 @@ pub(crate) struct House {
     pub(crate) client: Client,
     /// What authorizes callers, the part of the path after `/r/`.
     pub(crate) secret: Secret,
+    /// What lets its holder change the root, too.
+    pub(crate) owner: Secret,
     /// The ledger's file, if there is one.
     pub(crate) ledger: Option<PathBuf>,
     prices: PriceBook,
@@ -95,7 +97,8 @@ impl House {
         if fisc.root().is_none() {
             fisc.allocate(ROOT, root).await.expect("a root fits");
         }
-        let secret = Secret::generate().expect("there is randomness");
+        let generate = || Secret::generate().expect("there is randomness");
+        let (secret, owner) = (generate(), generate());
         let book = || match &prices {
             Some(toml) => PriceBook::with_overlay(toml).expect("the test's prices are valid"),
             None => PriceBook::builtin(),
@@ -104,7 +107,9 @@ impl House {
         let parts = Parts {
             listener: listener.expect("loopback has free ports"),
             hosts: Vec::new(),
-            keyring: Keyring::new().with_run(&secret, ROOT),
+            keyring: Keyring::new()
+                .with_run(&secret, ROOT)
+                .with_owner(&owner, ROOT),
             upstreams: upstreams(&rehearsal),
             prices: book(),
             policy,
@@ -117,6 +122,7 @@ impl House {
             rehearsal,
             gateway,
             secret,
+            owner,
             ledger,
             _dir: dir,
         }

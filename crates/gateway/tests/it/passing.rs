@@ -242,6 +242,25 @@ async fn an_unmetered_call_ends_when_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn a_client_that_stops_reading_keeps_no_hold() {
+    const LIMIT: i64 = 300_000;
+    let house = house(limited(Resource::Time, LIMIT)).await;
+    // More than all buffers on its way take.
+    let long = vec![b'x'; 32 << 20];
+    let fake = Fake::start(raw::reply("200 OK", &[], &long)).await;
+    let gateway = gateway_to(&house, fake.address).await;
+    let mut socket = raw::send(gateway.addr(), &embed(&house)).await;
+    assert!(!raw::read_some(&mut socket, 20).await.is_empty());
+    let call = ended(&house).await;
+    assert_eq!(call.charged, Amount::from_raw([0, 0, LIMIT]));
+    let facts = call.facts.expect("it was charged");
+    assert_eq!(facts.outcome, Outcome::TimedOut);
+    drop(socket);
+    gateway.shutdown(REST).await;
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_ends_its_unmetered_call() {
     let (call, _) = ended_of_stalling(Terms::default(), true).await;
     let facts = call.facts.expect("it was charged");

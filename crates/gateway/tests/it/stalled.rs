@@ -218,10 +218,7 @@ impl Stalled {
                     .map(str::to_owned),
                 Wire::Anthropic => event["delta"]["stop_reason"].as_str().map(str::to_owned),
             });
-        assert!(matches!(
-            reason.as_deref(),
-            Some("length" | "max_tokens")
-        ));
+        assert!(matches!(reason.as_deref(), Some("length" | "max_tokens")));
         let end = end_of(&self.house, &self.ask).await;
         assert!(end.charged.fits(&end.held), "{end:?}");
         let facts = end.facts.expect("it was sent");
@@ -286,7 +283,10 @@ impl Endless {
         while before != self.sent.load(Ordering::Relaxed) || before == 0 {
             before = self.sent.load(Ordering::Relaxed);
             tokio::time::sleep(STILL).await;
-            assert!(before == u64::MAX || before < SOCKETS_MAX, "{before} are kept");
+            assert!(
+                before == u64::MAX || before < SOCKETS_MAX,
+                "{before} are kept"
+            );
         }
     }
 
@@ -311,7 +311,9 @@ impl Drop for Endless {
 /// Streams until nobody listens.
 async fn stream(wire: Wire, mut socket: TcpStream, sent: &AtomicU64) {
     let text = match wire {
-        Wire::OpenAi => "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n",
+        Wire::OpenAi => {
+            "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n"
+        }
         Wire::Anthropic => concat!(
             "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9}}}\n\n",
             "data: {\"type\":\"content_block_start\",\"index\":0,",

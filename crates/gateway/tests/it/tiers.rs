@@ -40,7 +40,10 @@ async fn the_owner_may_say_which_tier_calls_are_served_at() {
         let standard = call(tier, Some("default"), Some("default")).await;
         assert_eq!(standard.held.tokens(), dearest.held.tokens());
         let (held, all) = (standard.held.cost().nanos(), dearest.held.cost().nanos());
-        assert!((1.6..1.7).contains(&(all as f64 / held as f64)), "{held} {all}");
+        assert!(
+            (1.6..1.7).contains(&(all as f64 / held as f64)),
+            "{held} {all}"
+        );
         let priority = call(tier, Some("priority"), Some("priority")).await;
         assert_eq!(priority.held.cost(), dearest.held.cost());
     }
@@ -102,7 +105,12 @@ async fn call(tier: Option<&str>, stated: Option<&str>, served: Option<&str>) ->
     if served.is_none() {
         headers.push(("content-encoding", "gzip"));
     }
-    let fake = Fake::start(raw::reply("200 OK", &headers, answer.to_string().as_bytes())).await;
+    let fake = Fake::start(raw::reply(
+        "200 OK",
+        &headers,
+        answer.to_string().as_bytes(),
+    ))
+    .await;
     let upstream = Upstream::new(Provider::OpenAi, &fake.url(), &Credential::Nothing);
     let upstream = upstream.expect("a plain URL");
     let mut beside = Beside::new(&house, &fake.url(), &Credential::Nothing);

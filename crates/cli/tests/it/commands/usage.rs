@@ -57,7 +57,7 @@ fn wrong_amounts_are_told_with_right_ones() {
         &["run", "-b", "researcher", "--", "true"],
         2,
         "error: --budget: budget \"researcher\": there is no '='\n\nhint: write PATH=SPEC, as in \
-         team/writer=1.20 or team/writer=cost=1.20,tokens=50k,time=5m,active-time=1m\n",
+         team/writer=1.20 or team/writer=cost=1.20,tokens=50k,time=5m,active-time=1m,static\n",
     );
     told(
         &[

@@ -1,13 +1,20 @@
 //! The tree of budgets as configured, flattened with parents before their children.
 
-use std::collections::BTreeMap;
+mod fit;
+mod window;
 
-use fisc::{Claim, Limits, Permille, Terms, TokenCounting};
-use fisc_core::{Amount, MAX_DEPTH, Resource, Tokens, check_name};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use fisc::{Claim, Lendable, Limits, Permille, Sharing, State, Terms, TokenCounting, Weight};
+use fisc_core::{Amount, MAX_DEPTH, Resource, Tokens, Tree, check_name};
+use toml::Spanned;
 
 use super::{BudgetSettings, Context};
 use crate::config::amounts::{self, TokenAmount};
-use crate::config::{AmountsConfig, BudgetConfig, ConfigError, ShareConfig, Text};
+use crate::config::{
+    AmountsConfig, BudgetConfig, ConfigError, GuaranteeConfig, ShareConfig, SharingConfig, Text,
+};
 
 /// What is kept for wrapping up, of every limit, where nothing else is said.
 const RESERVE: Permille = Permille(50);
@@ -17,6 +24,8 @@ const RESERVE: Permille = Permille(50);
 struct Resolved {
     budgets: Vec<BudgetSettings>,
     counting: Option<TokenCounting>,
+    /// The same tree with nothing spent, which judges what fits.
+    tree: Tree,
 }
 
 /// Resolves the tree.
@@ -39,7 +48,7 @@ pub(super) fn resolve(
         return Err(error.with_hint(hint));
     }
     let mut resolved = Resolved::default();
-    resolved.add(context, "", root, config)?;
+    resolved.add(context, None, root, config)?;
     Ok((resolved.budgets, resolved.counting.unwrap_or_default()))
 }
 
@@ -49,26 +58,33 @@ impl Resolved {
     fn add(
         &mut self,
         context: &Context<'_>,
-        parent: &str,
+        parent: Option<&BudgetSettings>,
         name: &Text,
         config: &BudgetConfig,
     ) -> Result<(), ConfigError> {
         check_name(name.get_ref()).map_err(|why| context.error(name.span(), why.to_string()))?;
         let path = match parent {
-            "" => name.get_ref().clone(),
-            parent => format!("{parent}/{}", name.get_ref()),
+            None => name.get_ref().clone(),
+            Some(parent) => format!("{}/{}", parent.path, name.get_ref()),
         };
         if path.split('/').count() > MAX_DEPTH {
             let message = format!("deeper than {MAX_DEPTH} budgets");
             return Err(context.error(name.span(), message));
         }
-        let terms = self.terms(context, config, parent.is_empty())?;
-        self.budgets.push(BudgetSettings {
-            path: path.clone(),
+        let terms = self.terms(context, config, parent.map(|parent| &parent.terms))?;
+        fit::allocate(&mut self.tree, context, &path, (name, config), terms)?;
+        let newcomers = match &config.newcomers {
+            Some(newcomers) => self.newcomers(context, newcomers, &terms)?,
+            None => Terms::default(),
+        };
+        let settings = BudgetSettings {
+            path,
             terms,
-        });
+            newcomers,
+        };
+        self.budgets.push(settings.clone());
         for (name, child) in written_order(&config.children) {
-            self.add(context, &path, name, child)?;
+            self.add(context, Some(&settings), name, child)?;
         }
         Ok(())
     }
@@ -77,31 +93,68 @@ impl Resolved {
         &mut self,
         context: &Context<'_>,
         config: &BudgetConfig,
-        is_root: bool,
+        parent: Option<&Terms>,
     ) -> Result<Terms, ConfigError> {
         let limits = self.limits(context, [&config.tokens, &config.cost, &config.active_time])?;
-        let per_call = match &config.per_call {
-            Some(amounts) => self.amounts(context, amounts)?,
-            None => Limits::NONE,
-        };
+        let per_call = self.amounts(context, config.per_call.as_ref())?;
+        let need = self.amounts(context, config.need.as_ref())?;
         let reserve = match &config.reserve {
             Some(text) => share(context, text)?,
             None => RESERVE,
+        };
+        let lendable = match &config.lendable {
+            Some(text) => Lendable(share(context, text)?),
+            None => Lendable::default(),
         };
         let elapsed = config
             .time
             .as_ref()
             .map(|text| context.time(text))
             .transpose()?;
-        let claim = self.claim(context, config, &limits, is_root)?;
+        let window = window::resolve(context, config, parent)?;
+        let claim = self.claim(context, config, &limits, parent)?;
+        window::check_claim(context, config, claim, window, parent)?;
         Ok(Terms {
             limits,
             elapsed,
             claim,
             reserve,
             per_call,
-            ..Terms::default()
+            state: if config.frozen {
+                State::Frozen
+            } else {
+                State::Open
+            },
+            sharing: sharing(config.sharing),
+            weight: weight(context, config.weight.as_ref())?,
+            need,
+            lendable,
+            window,
         })
+    }
+
+    /// Resolves what agents get that nobody wrote down. They appear while the system runs, so
+    /// nothing may be promised to them that could not fit then.
+    fn newcomers(
+        &mut self,
+        context: &Context<'_>,
+        config: &Spanned<Box<BudgetConfig>>,
+        parent: &Terms,
+    ) -> Result<Terms, ConfigError> {
+        let own = config.get_ref();
+        let inner = own.newcomers.as_ref().map(Spanned::span);
+        let below = written_order(&own.children).next();
+        if let Some(place) = inner.or(below.map(|(name, _)| name.span())) {
+            let error = context.error(place, "newcomers are agents, with nobody below them");
+            return Err(error.with_hint("write budgets with children down: children.NAME"));
+        }
+        let terms = self.terms(context, own, Some(parent))?;
+        if matches!(terms.claim, Claim::Limit | Claim::Guarantee(_)) {
+            let place = claim_place(own).unwrap_or(config.span());
+            let error = context.error(place, "nobody knows how many newcomers there will be");
+            return Err(error.with_hint("write guarantee = \"auto\": as much as fits, and a limit"));
+        }
+        Ok(terms)
     }
 
     fn claim(
@@ -109,56 +162,47 @@ impl Resolved {
         context: &Context<'_>,
         config: &BudgetConfig,
         limits: &Limits,
-        is_root: bool,
+        parent: Option<&Terms>,
     ) -> Result<Claim, ConfigError> {
-        let is_static =
-            |share: &&toml::Spanned<ShareConfig>| *share.get_ref() == ShareConfig::Static;
-        let carved = config.share.as_ref().filter(is_static);
-        let Some(place) = carved
-            .map(toml::Spanned::span)
-            .or_else(|| guarantee_place(config))
-        else {
+        let Some(place) = claim_place(config) else {
             return Ok(Claim::Nothing);
         };
-        if is_root {
+        if parent.is_none() {
             return Err(context.error(place, "the root has no parent that could keep anything"));
         }
-        match (carved, &config.guarantee) {
-            (Some(_), Some(_)) => {
+        let guarantee = config.guarantee.as_ref().map(Spanned::get_ref);
+        match (is_static(config), guarantee) {
+            (true, Some(_)) => {
                 let error = context.error(place, "both a static share and a guarantee");
                 Err(error.with_hint("a static share keeps the whole limit; leave one out"))
             }
-            (Some(_), None) if limits.is_none() => {
+            (true, None) if limits.is_none() => {
                 let error = context.error(place, "a static share of no limit");
                 Err(error.with_hint("add the limit to carve out: cost, tokens or active_time"))
             }
-            (Some(_), None) => Ok(Claim::Limit),
-            (None, Some(amounts)) => {
-                let amount = self.amounts(context, amounts)?.or(0);
-                let fits = |resource: &Resource| {
-                    limits
-                        .get(*resource)
-                        .is_none_or(|limit| amount.get(*resource) <= limit)
-                };
-                if Resource::ALL.iter().all(fits) {
+            (true, None) => Ok(Claim::Limit),
+            (false, Some(GuaranteeConfig::Auto)) => Ok(Claim::Automatic),
+            (false, Some(GuaranteeConfig::Amounts(amounts))) => {
+                let amount = self.amounts(context, Some(amounts))?.or(0);
+                if amount.fits(&limits.or(i64::MAX)) {
                     Ok(guaranteed(amount))
                 } else {
                     Err(context.error(place, "the guarantee is larger than the limit"))
                 }
             }
-            (None, None) => Ok(Claim::Nothing),
+            (false, None) => Ok(Claim::Nothing),
         }
     }
 
     fn amounts(
         &mut self,
         context: &Context<'_>,
-        amounts: &AmountsConfig,
+        amounts: Option<&AmountsConfig>,
     ) -> Result<Limits, ConfigError> {
-        self.limits(
-            context,
-            [&amounts.tokens, &amounts.cost, &amounts.active_time],
-        )
+        match amounts {
+            Some(given) => self.limits(context, [&given.tokens, &given.cost, &given.active_time]),
+            None => Ok(Limits::NONE),
+        }
     }
 
     fn limits(
@@ -204,11 +248,50 @@ fn guaranteed(amount: Amount) -> Claim {
     }
 }
 
-/// Returns where a guarantee's first amount stands.
-fn guarantee_place(config: &BudgetConfig) -> Option<std::ops::Range<usize>> {
-    let amounts = config.guarantee.as_ref()?;
-    let given = [&amounts.cost, &amounts.tokens, &amounts.active_time];
-    Some(given.into_iter().flatten().next().map_or(0..0, Text::span))
+fn is_static(config: &BudgetConfig) -> bool {
+    let share = config.share.as_ref().map(Spanned::get_ref);
+    share == Some(&ShareConfig::Static)
+}
+
+/// Returns where a static share or else a guarantee stands: its first amount, if it has any.
+fn claim_place(config: &BudgetConfig) -> Option<Range<usize>> {
+    if let Some(share) = config.share.as_ref().filter(|_| is_static(config)) {
+        return Some(share.span());
+    }
+    let guarantee = config.guarantee.as_ref()?;
+    let amount = match guarantee.get_ref() {
+        GuaranteeConfig::Auto => None,
+        GuaranteeConfig::Amounts(amounts) => {
+            let given = [&amounts.cost, &amounts.tokens, &amounts.active_time];
+            given.into_iter().flatten().next().map(Text::span)
+        }
+    };
+    Some(amount.unwrap_or(guarantee.span()))
+}
+
+fn sharing(config: SharingConfig) -> Sharing {
+    match config {
+        SharingConfig::Pool => Sharing::Pool,
+        SharingConfig::Equal => Sharing::Equal,
+        SharingConfig::Proportional => Sharing::Proportional,
+        SharingConfig::Priority => Sharing::Priority,
+        SharingConfig::Fair => Sharing::Fair,
+        SharingConfig::Dynamic => Sharing::Dynamic,
+        SharingConfig::Auction => Sharing::Auction,
+    }
+}
+
+fn weight(context: &Context<'_>, config: Option<&Spanned<i64>>) -> Result<Weight, ConfigError> {
+    let Some(weight) = config else {
+        return Ok(Weight::default());
+    };
+    match u16::try_from(*weight.get_ref()) {
+        Ok(units @ 1..) => Ok(Weight(units)),
+        _ => {
+            let error = context.error(weight.span(), "no weight between 1 and 65535");
+            Err(error.with_hint("a budget of weight 2 counts like two of weight 1"))
+        }
+    }
 }
 
 fn share(context: &Context<'_>, text: &Text) -> Result<Permille, ConfigError> {

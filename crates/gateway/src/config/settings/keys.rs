@@ -26,7 +26,12 @@ pub(super) fn resolve(
         }
         let root = budget(context, &key.budget, budgets)?;
         let hash = hash(context, key)?;
-        keyring = keyring.with_key(VirtualKey { id, hash, root });
+        let virtual_key = VirtualKey { id, hash, root };
+        keyring = if key.owner {
+            keyring.with_owner_key(virtual_key)
+        } else {
+            keyring.with_key(virtual_key)
+        };
     }
     if keyring.is_empty() {
         let error = context.missing("no key, so nobody could call");

@@ -31,15 +31,7 @@ pub(super) fn presented<'a>(
     headers: &'a HeaderMap,
     query: Option<&'a str>,
 ) -> Option<Cow<'a, str>> {
-    let bearer = headers.get_all(AUTHORIZATION).iter().filter_map(bearer);
-    let named = HEADERS
-        .iter()
-        .flat_map(|name| headers.get_all(*name))
-        .filter_map(utf8);
-    let in_headers = bearer
-        .chain(named)
-        .map(str::trim)
-        .find(|key| key.starts_with(PREFIX));
+    let in_headers = in_headers(headers).find(|key| key.starts_with(PREFIX));
     in_headers.map(Cow::Borrowed).or_else(|| {
         let is_key = |(name, _): &(&str, &str)| is_key_parameter(name);
         let values = query?
@@ -49,6 +41,16 @@ pub(super) fn presented<'a>(
         let decoded = values.filter_map(|(_, value)| percent_decode(value));
         decoded.into_iter().find(|key| key.starts_with(PREFIX))
     })
+}
+
+/// Returns whatever stands where SDKs put keys in headers, of any shape.
+pub(super) fn in_headers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let bearer = headers.get_all(AUTHORIZATION).iter().filter_map(bearer);
+    let named = HEADERS
+        .iter()
+        .flat_map(|name| headers.get_all(*name))
+        .filter_map(utf8);
+    bearer.chain(named).map(str::trim)
 }
 
 /// Takes a virtual key apart, or returns `None` when it has not the shape of one.

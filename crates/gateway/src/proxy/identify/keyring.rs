@@ -4,7 +4,7 @@
 //! constant time, against a hash of nothing when the id is unknown, so that neither the answer
 //! nor its timing tells unknown from wrong.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use subtle::{Choice, ConditionallySelectable};
 
@@ -15,6 +15,8 @@ use crate::secret::{Secret, SecretHash};
 pub struct Keyring {
     runs: Vec<Run>,
     keys: HashMap<String, VirtualKey>,
+    /// The ids of keys that may also change their own budgets.
+    owners: HashSet<String>,
 }
 
 /// A key of this gateway, stored as its hash.
@@ -32,6 +34,7 @@ pub struct VirtualKey {
 struct Run {
     hash: SecretHash,
     root: String,
+    owner: bool,
 }
 
 // === impl Keyring ===
@@ -44,12 +47,15 @@ impl Keyring {
 
     /// Lets whoever has `secret` in the path, `/r/<secret>/…`, spend from the budget `root`.
     #[must_use]
-    pub fn with_run(mut self, secret: &Secret, root: impl Into<String>) -> Keyring {
-        self.runs.push(Run {
-            hash: secret.hash(),
-            root: root.into(),
-        });
-        self
+    pub fn with_run(self, secret: &Secret, root: impl Into<String>) -> Keyring {
+        self.with(secret, root.into(), false)
+    }
+
+    /// As [`Keyring::with_run`], for whoever may also change that budget, and not only what is
+    /// below it.
+    #[must_use]
+    pub fn with_owner(self, secret: &Secret, root: impl Into<String>) -> Keyring {
+        self.with(secret, root.into(), true)
     }
 
     /// Lets whoever has a key spend from its budget; a key of the same id is replaced.
@@ -59,18 +65,39 @@ impl Keyring {
         self
     }
 
+    /// As [`Keyring::with_key`], for whoever may also change the key's budget, and not only what
+    /// is below it.
+    #[must_use]
+    pub fn with_owner_key(mut self, key: VirtualKey) -> Keyring {
+        self.owners.insert(key.id.clone());
+        self.with_key(key)
+    }
+
     /// Says whether nobody is authorized.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty() && self.keys.is_empty()
     }
 
-    pub(super) fn root_of_run(&self, secret: &str) -> Option<&str> {
+    fn with(mut self, secret: &Secret, root: String, owner: bool) -> Keyring {
+        let hash = secret.hash();
+        self.runs.push(Run { hash, root, owner });
+        self
+    }
+
+    /// Says whether the key of that id may also change its own budget.
+    pub(super) fn is_owner(&self, id: &str) -> bool {
+        self.owners.contains(id)
+    }
+
+    /// Returns the budget that a run's secret stands for, and whether it may be changed with it.
+    pub(super) fn run(&self, secret: &str) -> Option<(&str, bool)> {
         let presented = SecretHash::of(secret);
         let mut found = u32::MAX;
         for (index, run) in (0_u32..).zip(&self.runs) {
             found.conditional_assign(&index, run.hash.same(&presented));
         }
-        self.runs.get(found as usize).map(|run| run.root.as_str())
+        let run = self.runs.get(found as usize)?;
+        Some((run.root.as_str(), run.owner))
     }
 
     pub(super) fn root_of_key(&self, id: &str, secret: &str) -> Option<&str> {

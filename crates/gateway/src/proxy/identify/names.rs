@@ -47,7 +47,7 @@ pub(super) fn task(headers: &HeaderMap) -> Result<Option<String>, IdentifyError>
 }
 
 /// Undoes percent-encoding once; `None` when it is malformed or not UTF-8.
-pub(super) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }

@@ -30,9 +30,9 @@ pub(crate) struct Keeper(Shared);
 /// What a keeper has to do.
 enum Turn {
     /// Enlarge the hold.
-    Extend(Call, Need),
+    Extend(Need),
     /// End a call whose client left in the middle of its stream.
-    Leave(Option<Incoming>, StreamMeter, Call),
+    Leave,
     /// Nothing more: the stream is settled.
     Over,
 }
@@ -51,14 +51,20 @@ impl Keeper {
         loop {
             let turn = poll_fn(|cx| self.poll_turn(cx, limit.as_mut(), stopped.as_mut()));
             match turn.await {
-                Turn::Extend(mut call, need) => {
+                Turn::Extend(need) => {
+                    let call = self.0.lock().call.take();
+                    let mut call = call.expect("an unsettled stream has its call");
                     let granted = match need {
                         Need::Output => call.extend_output().await,
                         Need::Time => call.extend_time().await.is_ok(),
                     };
                     self.0.lock().extended(call, granted, need);
                 }
-                Turn::Leave(upstream, meter, call) => {
+                Turn::Leave => {
+                    let parts = self.0.lock().take_apart();
+                    let Some((upstream, meter, call)) = parts else {
+                        return;
+                    };
                     return leave(upstream, meter, call, stopped).await;
                 }
                 Turn::Over => return,
@@ -118,21 +124,17 @@ impl Stream {
             return Some(Turn::Over);
         }
         if self.gone {
-            let parts = self.meter.take().zip(self.call.take());
-            return Some(parts.map_or(Turn::Over, |(meter, call)| {
-                Turn::Leave(self.upstream.take(), meter, call)
-            }));
+            return Some(Turn::Leave);
         }
         match self.step {
-            Step::Extend(need) => Some(self.extend(need)),
+            Step::Extend(need) => Some(Turn::Extend(need)),
             _ => None,
         }
     }
 
-    fn extend(&mut self, need: Need) -> Turn {
-        self.step = Step::Extend(need);
-        let call = self.call.take().expect("an unsettled stream has its call");
-        Turn::Extend(call, need)
+    /// Takes out what is left when nobody will read on.
+    fn take_apart(&mut self) -> Option<(Option<Incoming>, StreamMeter, Call)> {
+        Some((self.upstream.take(), self.meter.take()?, self.call.take()?))
     }
 
     fn extended(&mut self, call: Call, granted: bool, need: Need) {
@@ -154,7 +156,8 @@ impl Stream {
     /// The step has taken as long as it may.
     fn time_up(&mut self) -> Turn {
         if matches!(self.step, Step::Relay) {
-            return self.extend(Need::Time);
+            self.step = Step::Extend(Need::Time);
+            return Turn::Extend(Need::Time);
         }
         self.settle(Outcome::Completed);
         self.wake_reader();

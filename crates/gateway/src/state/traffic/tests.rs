@@ -111,12 +111,12 @@ fn refusals_are_counted_for_each_agent() {
         refuse(&traffic, RUNAWAY, 1, "run/runaway");
         call(&traffic, WORKER, TimeUs(0), TimeUs(0));
     }
-    assert!(traffic.cut_off(RUNAWAY, &room(2)).is_some());
-    assert!(traffic.cut_off(WORKER, &room(2)).is_none());
+    assert!(traffic.cut_off(RUNAWAY, || room(2)).is_some());
+    assert!(traffic.cut_off(WORKER, || room(2)).is_none());
     // Its own one is.
     call(&traffic, RUNAWAY, TimeUs(0), TimeUs(0));
     refuse(&traffic, RUNAWAY, MAX - 1, "run/runaway");
-    assert!(traffic.cut_off(RUNAWAY, &room(2)).is_none());
+    assert!(traffic.cut_off(RUNAWAY, || room(2)).is_none());
     // Two agents, both stubborn.
     refuse(&traffic, RUNAWAY, 1, "run/runaway");
     refuse(&traffic, WORKER, MAX, "run/worker");
@@ -159,7 +159,7 @@ fn what_nobody_meters_is_refused_as_often() {
     assert!(traffic.only_refuses(TimeUs(0)));
     assert_eq!(traffic.limiting(), None);
     // What it asks next may be another thing, so that is judged.
-    assert!(traffic.cut_off(RUNAWAY, &room(2)).is_none());
+    assert!(traffic.cut_off(RUNAWAY, || room(2)).is_none());
 }
 
 #[test]
@@ -167,18 +167,18 @@ fn without_a_limit_nobody_is_stubborn() {
     let traffic = Traffic::new(None);
     refuse(&traffic, RUNAWAY, 1000, "run");
     assert!(!traffic.only_refuses(TimeUs(0)));
-    assert!(traffic.cut_off(RUNAWAY, &room(2)).is_none());
+    assert!(traffic.cut_off(RUNAWAY, || room(2)).is_none());
 }
 
 #[test]
 fn more_room_ends_a_cut() {
     let traffic = traffic();
     refuse(&traffic, RUNAWAY, MAX, "run/runaway");
-    let cut = |room: &Headroom| traffic.cut_off(RUNAWAY, room).is_some();
-    assert!(cut(&room(2)));
-    assert!(cut(&room(1)));
-    assert!(!cut(&room(3)), "a limit was raised");
-    let told = traffic.cut_off(RUNAWAY, &room(2)).expect("it is cut off");
+    let cut = |units| traffic.cut_off(RUNAWAY, || room(units)).is_some();
+    assert!(cut(2));
+    assert!(cut(1));
+    assert!(!cut(3), "a limit was raised");
+    let told = traffic.cut_off(RUNAWAY, || room(2)).expect("it is cut off");
     assert_eq!(told.refusal, refusal());
 }
 

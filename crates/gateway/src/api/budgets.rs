@@ -1,0 +1,201 @@
+//! What can be asked of budgets: allocate, check, change, release, top up, lend.
+
+use fisc::{Amount, Budget as Handle, Resource, TimeUs};
+use hyper::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::{Kind, Problem};
+use super::terms::{AllocateRequest, ChangeRequest};
+use super::view::{Budget, BudgetList};
+use super::wire::{AmountText, CostText, Figures, TimeText, TokensText};
+use super::{Call, Reply};
+
+/// What to add to a budget's limits.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TopUpRequest {
+    /// Makes the request idempotent, as the header `Idempotency-Key` does.
+    id: Option<String>,
+    /// So many dollars more.
+    cost: Option<CostText>,
+    /// So many tokens more.
+    tokens: Option<TokensText>,
+    /// So much active time more.
+    active_time: Option<TimeText>,
+}
+
+/// What to lend to a sibling.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoanRequest {
+    /// Makes the request idempotent, as the header `Idempotency-Key` does.
+    id: Option<String>,
+    /// The path of the sibling that borrows.
+    borrower: String,
+    /// At most so many dollars.
+    cost: Option<CostText>,
+    /// At most so many tokens.
+    tokens: Option<TokensText>,
+    /// At most so much active time.
+    active_time: Option<TimeText>,
+}
+
+/// What was lent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Lent {
+    /// Whose limit fell.
+    lender: String,
+    /// Whose limit rose.
+    borrower: String,
+    /// By how much: at most what was asked for.
+    lent: Figures,
+}
+
+/// A budget that was allocated.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Allocated {
+    /// How it stands.
+    budget: Budget,
+    /// Stands for the budget and everything below it: as an API key, as `/r/<token>/…` in a base
+    /// URL, and as the bearer of this API. It is shown here alone.
+    #[schema(example = "sk-fisc-@0.3f0e…")]
+    token: String,
+}
+
+/// Lists every budget in sight.
+pub(super) fn list(call: &Call) -> Reply {
+    Reply::new(StatusCode::OK, &BudgetList::of(&call.state.fisc, &call.caller))
+}
+
+/// Tells how one budget stands.
+pub(super) fn check(call: &Call, shown: &str) -> Result<Reply, Problem> {
+    let budget = find(call, &call.caller.path(shown)?)?;
+    Ok(reply(call, StatusCode::OK, &budget))
+}
+
+/// Allocates a budget and issues its token.
+pub(super) async fn allocate(call: &Call) -> Result<Reply, Problem> {
+    let request: AllocateRequest = call.read()?;
+    let id = request.id.clone();
+    let once = &call.state.api.once;
+    once.run(call, id.as_deref(), allocate_once(call, request)).await
+}
+
+async fn allocate_once(call: &Call, request: AllocateRequest) -> Result<Reply, Problem> {
+    let state = &call.state;
+    let path = call.caller.path(&request.path)?;
+    let terms = request.terms(&state.fisc)?;
+    let silence = request.keep_alive.map(|TimeText(time)| time);
+    if silence.is_some_and(|TimeUs(time)| time == 0) {
+        return Err(Problem::new(Kind::BadTerms, "keep_alive is no time at all"));
+    }
+    if path == call.caller.root() {
+        return Err(Problem::new(Kind::NameTaken, "it is your own root"));
+    }
+    let allocated = state.fisc.allocate(&path, terms).await;
+    let budget = allocated.map_err(|error| call.problem(&error))?;
+    let issued = state.callers.delegates.issue(&path);
+    let token = issued.map_err(|error| {
+        let detail = format!("it was allocated, but there is no token: {error}");
+        Problem::new(Kind::Internal, detail)
+    })?;
+    if let Some(silence) = silence {
+        let now = state.fisc.ticks();
+        state.api.leases.watch(budget.id(), &path, silence, now);
+    }
+    let view = Budget::of(&budget.status(), &state.fisc, &call.caller);
+    let body = serde_json::json!({ "budget": view });
+    Ok(Reply::new(StatusCode::CREATED, &body).with_token(token))
+}
+
+/// Changes what a budget is allowed, freezes or thaws it.
+pub(super) async fn change(call: &Call, shown: &str) -> Result<Reply, Problem> {
+    let path = call.caller.path_to_change(shown)?;
+    let request: ChangeRequest = call.read()?;
+    let budget = find(call, &path)?;
+    let fisc = &call.state.fisc;
+    let change = request.change(fisc)?;
+    let changed = fisc.change_terms(budget.id(), |terms| change.apply(terms));
+    changed.await.map_err(|error| call.problem(&error))?;
+    Ok(reply(call, StatusCode::OK, &budget))
+}
+
+/// Ends a budget; what it did not use is its parent's.
+pub(super) async fn release(call: &Call, shown: &str) -> Result<Reply, Problem> {
+    let path = call.caller.path_to_change(shown)?;
+    call.read_nothing()?;
+    let budget = find(call, &path)?;
+    let released = call.state.fisc.release(budget.id()).await;
+    released.map_err(|error| call.problem(&error))?;
+    Ok(reply(call, StatusCode::OK, &budget))
+}
+
+/// Raises a budget's limits.
+pub(super) async fn top_up(call: &Call, shown: &str) -> Result<Reply, Problem> {
+    let path = call.caller.path_to_change(shown)?;
+    let request: TopUpRequest = call.read()?;
+    let budget = find(call, &path)?;
+    let given = AmountText {
+        cost: request.cost,
+        tokens: request.tokens,
+        active_time: request.active_time,
+    };
+    let more = given.amount(call.state.fisc.counting())?;
+    let once = &call.state.api.once;
+    let raised = async {
+        let limits = budget.status().terms.limits;
+        let unlimited = |resource: &Resource| {
+            more.get(*resource) > 0 && limits.get(*resource).is_none()
+        };
+        if let Some(resource) = Resource::ALL.into_iter().find(unlimited) {
+            let detail = format!("it has no limit of {resource} that could be raised");
+            return Err(Problem::new(Kind::BadTerms, detail));
+        }
+        if more == Amount::ZERO {
+            return Err(Problem::new(Kind::BadRequest, "nothing to add"));
+        }
+        let raised = call.state.fisc.top_up(budget.id(), more).await;
+        raised.map_err(|error| call.problem(&error))?;
+        Ok(reply(call, StatusCode::OK, &budget))
+    };
+    once.run(call, request.id.as_deref(), raised).await
+}
+
+/// Lends from one budget's unheld surplus to its sibling.
+pub(super) async fn lend(call: &Call, shown: &str) -> Result<Reply, Problem> {
+    let lender_path = call.caller.path_to_change(shown)?;
+    let request: LoanRequest = call.read()?;
+    let borrower_path = call.caller.path_to_change(&request.borrower)?;
+    let given = AmountText {
+        cost: request.cost,
+        tokens: request.tokens,
+        active_time: request.active_time,
+    };
+    let amount = given.amount(call.state.fisc.counting())?;
+    let (lender, borrower) = (find(call, &lender_path)?, find(call, &borrower_path)?);
+    let once = &call.state.api.once;
+    let lent = async {
+        let lent = call.state.fisc.lend(lender.id(), borrower.id(), amount).await;
+        let lent = lent.map_err(|error| call.problem(&error))?;
+        let view = Lent {
+            lender: shown.to_owned(),
+            borrower: request.borrower.clone(),
+            lent: lent.into(),
+        };
+        Ok(Reply::new(StatusCode::OK, &view))
+    };
+    once.run(call, request.id.as_deref(), lent).await
+}
+
+fn find(call: &Call, path: &str) -> Result<Handle, Problem> {
+    call.state
+        .fisc
+        .budget(path)
+        .map_err(|error| call.problem(&error))
+}
+
+fn reply(call: &Call, status: StatusCode, budget: &Handle) -> Reply {
+    let view = Budget::of(&budget.status(), &call.state.fisc, &call.caller);
+    Reply::new(status, &view)
+}
