@@ -1,11 +1,15 @@
 //! The command line as typed. What it means is resolved by each command.
 
+mod served;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fisc::Sharing;
+
+pub use self::served::{BudgetArgs, BudgetCommand, GrantArgs, PathArgs, SpecArgs};
 
 /// A budget for agents: tokens, time and money, held before every call and never overspent.
 #[derive(Debug, Parser)]
@@ -334,76 +338,6 @@ pub enum ReportBy {
     Tag,
     /// By hour.
     Hour,
-}
-
-/// `fisc budget`.
-#[derive(Debug, Args)]
-#[command(after_help = SERVED)]
-pub struct BudgetArgs {
-    /// What to do
-    #[command(subcommand)]
-    pub command: BudgetCommand,
-}
-
-const SERVED: &str = "The gateway is FISC_URL; the credential is FISC_TOKEN, or in the file \
-FISC_TOKEN_FILE:
-a key of the gateway (one with owner = true changes its own budget too) or a budget's token.";
-
-/// What to do with budgets.
-#[derive(Debug, Subcommand)]
-pub enum BudgetCommand {
-    /// List the budgets in sight
-    Ls {
-        /// Write JSON to standard output
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show one budget
-    Show(PathArgs),
-    /// Allocate a budget below an existing one, and print its token
-    Allocate(SpecArgs),
-    /// Change a budget's limits, weight or need; none lifts a limit
-    Set(SpecArgs),
-    /// End a budget for good: what it did not use is its parent's
-    Release(PathArgs),
-}
-
-/// A budget.
-#[derive(Debug, Args)]
-pub struct PathArgs {
-    /// The budget, beginning with the root's name, such as team/researcher
-    pub path: String,
-    /// Write JSON to standard output
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// A budget and what it is allowed.
-#[derive(Debug, Args)]
-pub struct SpecArgs {
-    /// As in team/writer=1.20 or team/writer=tokens=50k,time=5m,static,weight=2,need=3
-    #[arg(value_name = "PATH=SPEC")]
-    pub spec: String,
-    /// How its own agents share it
-    #[arg(long, value_enum, value_name = "HOW")]
-    pub share: Option<ShareArg>,
-    /// Write JSON to standard output
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `fisc grant`.
-#[derive(Debug, Args)]
-#[command(after_help = SERVED)]
-pub struct GrantArgs {
-    /// The budget, beginning with the root's name, such as team/researcher
-    pub path: String,
-    /// How much more: +1usd, +0.50, +tokens=50k, +active-time=10m
-    #[arg(value_name = "AMOUNT", allow_hyphen_values = true)]
-    pub amount: String,
-    /// Write JSON to standard output
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `fisc resolve`.

@@ -10,6 +10,7 @@ use crate::amounts::{
     BudgetSpec, Limit, LimitsSpec, PlaceSpec, TokenAmount, parse_budget, parse_path,
 };
 use crate::args::{BudgetCommand, GrantArgs, PathArgs, ShareArg, SpecArgs};
+use crate::exit;
 use crate::failure::Failure;
 use crate::remote::{self, Budget, Remote};
 use crate::report::symbol;
@@ -23,18 +24,18 @@ pub(crate) async fn run(command: &BudgetCommand) -> Result<u8, Failure> {
         BudgetCommand::Ls { json } => list(*json).await,
         BudgetCommand::Show(args) => {
             let answer: Value = connect()?.get(&remote::at(&path(&args.path)?)).await?;
-            show(answer, args.json)
+            show(&answer, args.json)
         }
         BudgetCommand::Allocate(args) => allocate(args).await,
         BudgetCommand::Set(args) => {
             let (path, body) = request(args)?;
             let answer: Value = connect()?.patch(&remote::at(&path), &body).await?;
-            show(answer, args.json)
+            show(&answer, args.json)
         }
         BudgetCommand::Release(args) => {
             let place = format!("{}/release", remote::at(&path(&args.path)?));
             let answer: Value = connect()?.post(&place, &json!({})).await?;
-            show(answer, args.json)
+            show(&answer, args.json)
         }
     }
 }
@@ -57,7 +58,7 @@ pub(crate) async fn grant(args: &GrantArgs) -> Result<u8, Failure> {
     }
     let place = format!("{}/topup", remote::at(&path));
     let answer: Value = connect()?.post(&place, &Value::Object(body)).await?;
-    show(answer, args.json)
+    show(&answer, args.json)
 }
 
 /// Stops a budget for now, or lets it go on.
@@ -65,19 +66,19 @@ pub(crate) async fn set_frozen(args: &PathArgs, frozen: bool) -> Result<u8, Fail
     let place = remote::at(&path(&args.path)?);
     let state = if frozen { "frozen" } else { "open" };
     let answer: Value = connect()?.patch(&place, &json!({ "state": state })).await?;
-    show(answer, args.json)
+    show(&answer, args.json)
 }
 
 async fn list(as_json: bool) -> Result<u8, Failure> {
     let answer: Value = connect()?.get(ROOT).await?;
     if as_json {
-        return print(&answer);
+        return Ok(print(&answer));
     }
     let budgets = answer.get("budgets").and_then(Value::as_array);
     for budget in budgets.into_iter().flatten() {
         println!("{}", line(budget)?);
     }
-    Ok(0)
+    Ok(exit::OK)
 }
 
 async fn allocate(args: &SpecArgs) -> Result<u8, Failure> {
@@ -85,12 +86,15 @@ async fn allocate(args: &SpecArgs) -> Result<u8, Failure> {
     body["path"] = json!(path);
     let answer: Value = connect()?.post(ROOT, &body).await?;
     if args.json {
-        return print(&answer);
+        return Ok(print(&answer));
     }
     println!("{}", line(&answer["budget"])?);
     // What the agent needs in its environment, and nobody else.
-    println!("FISC_TOKEN={}", answer["token"].as_str().unwrap_or_default());
-    Ok(0)
+    println!(
+        "FISC_TOKEN={}",
+        answer["token"].as_str().unwrap_or_default()
+    );
+    Ok(exit::OK)
 }
 
 fn connect() -> Result<Remote, Failure> {
@@ -98,9 +102,8 @@ fn connect() -> Result<Remote, Failure> {
 }
 
 fn path(text: &str) -> Result<String, Failure> {
-    let names = parse_path(text).map_err(|error| {
-        Failure::usage(error.problem().to_owned()).hint(error.hint())
-    })?;
+    let names = parse_path(text)
+        .map_err(|error| Failure::usage(error.problem().to_owned()).hint(error.hint()))?;
     Ok(names.join("/"))
 }
 
@@ -145,10 +148,17 @@ fn limits(spec: &LimitsSpec) -> Map<String, Value> {
         }
     };
     let span = |time: fisc::TimeUs| json!(wire::span(time));
-    set("cost", spec.cost.map(|cost| or_null(cost, |cost: Money| json!(cost.to_decimal()))));
+    set(
+        "cost",
+        spec.cost
+            .map(|cost| or_null(cost, |cost: Money| json!(cost.to_decimal()))),
+    );
     set("tokens", spec.tokens.map(|count| or_null(count, tokens)));
     set("time", spec.time.map(|time| or_null(time, span)));
-    set("active_time", spec.active_time.map(|time| or_null(time, span)));
+    set(
+        "active_time",
+        spec.active_time.map(|time| or_null(time, span)),
+    );
     body
 }
 
@@ -168,17 +178,17 @@ fn sharing(arg: ShareArg) -> &'static str {
     fisc::Sharing::from(arg).name()
 }
 
-fn show(answer: Value, as_json: bool) -> Result<u8, Failure> {
+fn show(answer: &Value, as_json: bool) -> Result<u8, Failure> {
     if as_json {
-        return print(&answer);
+        return Ok(print(answer));
     }
-    println!("{}", line(&answer)?);
-    Ok(0)
+    println!("{}", line(answer)?);
+    Ok(exit::OK)
 }
 
-fn print(answer: &Value) -> Result<u8, Failure> {
+fn print(answer: &Value) -> u8 {
     println!("{answer:#}");
-    Ok(0)
+    exit::OK
 }
 
 fn line(answer: &Value) -> Result<String, Failure> {
@@ -192,6 +202,13 @@ fn line(answer: &Value) -> Result<String, Failure> {
         "pool" => String::new(),
         sharing => format!("  shared: {sharing}"),
     };
+    let running = match budget.running {
+        0 => String::new(),
+        calls => format!("  {calls} in flight"),
+    };
     let line = wire::line(&budget);
-    Ok(format!("{} {line}{sharing}{state}", symbol(&budget.level)))
+    Ok(format!(
+        "{} {line}{running}{sharing}{state}",
+        symbol(&budget.level)
+    ))
 }

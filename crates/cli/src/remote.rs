@@ -4,6 +4,7 @@
 //! Where the gateway is and what to show it comes from the environment or from a file, never
 //! from a flag: a command line can be read by everybody on the machine.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -132,10 +133,10 @@ impl Remote {
                 )));
             }
         };
-        Remote::new(url, token)
+        Remote::new(&url, token)
     }
 
-    pub(crate) fn new(url: String, token: Secret) -> Result<Remote, Failure> {
+    fn new(url: &str, token: Secret) -> Result<Remote, Failure> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(Failure::configuration(format!("{URL} is no URL: {url}"))
                 .hint("write it as http://127.0.0.1:4141"));
@@ -267,7 +268,7 @@ pub(crate) fn at(path: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~@:+/".contains(&byte) {
             place.push(char::from(byte));
         } else {
-            place.push_str(&format!("%{byte:02X}"));
+            write!(place, "%{byte:02X}").expect("a String takes everything");
         }
     }
     place

@@ -84,7 +84,10 @@ fn amounts(limits: &Limits, counting: Option<TokenCounting>) -> Map<String, Valu
         set("cost", json!(Money::from_nanos(nanos).to_decimal()));
     }
     if let Some(tokens) = limits.get(Resource::Tokens) {
-        set("tokens", json!(format!("{}{tokens}", counting.map_or("", prefix))));
+        set(
+            "tokens",
+            json!(format!("{}{tokens}", counting.map_or("", prefix))),
+        );
     }
     if let Some(micros) = limits.get(Resource::Time) {
         set("active_time", json!(span(TimeUs(micros))));

@@ -25,7 +25,9 @@ pub use fisc_core::{
     Permille, Refusal, Resource, Shortfall, Span, State, Terms, TimeUs, Timestamp, TokenCounting,
     Tokens, Usage, Weight, Window, Zone, sharing::Sharing,
 };
-pub use fisc_ledger::{CallLabel, Durability, Facts, Outcome};
+pub use fisc_ledger::{
+    CallLabel, Durability, Facts, Filter, GroupBy, Outcome, Reader, RollupRow, Totals,
+};
 pub use handle::{Budget, BudgetStatus, Fisc, Standing};
 pub use hold::{Charge, Hold, Settled};
 pub use open::{COUNTING_KEY, Options};

@@ -1,6 +1,6 @@
 //! Opening a ledger: what it is opened with, and what a crash left behind.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fisc_core::{Thresholds, Timestamp, TokenCounting};
@@ -85,6 +85,12 @@ impl Fisc {
             restore_recent(&mut engine, &Reader::open(&path)?, since)?;
         }
         Ok(Fisc::assemble(engine, clock, counting, file))
+    }
+
+    /// Returns the ledger's file, to read beside its writer; `None` where nothing is kept beyond
+    /// the process.
+    pub fn ledger(&self) -> Option<&Path> {
+        self.shared.file.as_ref().map(|(path, _)| path.as_path())
     }
 
     /// Makes a tree that lives as long as the process, with default settings.

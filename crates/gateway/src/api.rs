@@ -12,10 +12,12 @@ mod leases;
 mod once;
 mod openapi;
 mod problem;
+mod report;
 mod terms;
 mod view;
 mod wire;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -81,6 +83,7 @@ struct Reply {
 enum Target {
     All,
     Budget(String),
+    Report(String),
     Act(String, Act),
     Hold(String, String, HoldAct),
 }
@@ -189,7 +192,8 @@ impl Call {
         match (self.target()?, self.method.as_str()) {
             (Target::All, "GET") => Ok(budgets::list(self)),
             (Target::All, "POST") => budgets::allocate(self).await,
-            (Target::Budget(path), "GET") => budgets::check(self, &path),
+            (Target::Budget(path), "GET") => report::check(self, &path).await,
+            (Target::Report(path), "GET") => report::report(self, &path).await,
             (Target::Budget(path), "PATCH") => budgets::change(self, &path).await,
             (Target::Act(path, act), "POST") => match act {
                 Act::Release => budgets::release(self, &path).await,
@@ -212,7 +216,7 @@ impl Call {
     }
 
     /// Finds out what the request is about. What is done stands at the end of the path of a
-    /// POST, and nowhere else, so that budgets may have any name.
+    /// POST, so that budgets may have any name.
     fn target(&self) -> Result<Target, Problem> {
         let unknown = || {
             let detail = format!("{} {} is nothing to ask", self.method, self.path);
@@ -225,11 +229,14 @@ impl Call {
         let names = below.split('/').map(percent_decode);
         let names: Option<Vec<_>> = names.collect();
         let names = names.ok_or_else(unknown)?;
-        if names.iter().any(|name| name.is_empty() || name.contains('/')) {
+        if names
+            .iter()
+            .any(|name| name.is_empty() || name.contains('/'))
+        {
             return Err(unknown());
         }
         if self.method != Method::POST {
-            return Ok(Target::Budget(names.join("/")));
+            return Ok(self.read_target(&names));
         }
         if let [path @ .., holds, id, act] = names.as_slice()
             && holds == "holds"
@@ -245,6 +252,24 @@ impl Call {
             }
             _ => Err(unknown()),
         }
+    }
+
+    /// Finds out what is to be read. A budget that is called `report` goes before the report of
+    /// its parent.
+    fn read_target(&self, names: &[Cow<'_, str>]) -> Target {
+        let whole = names.join("/");
+        if let [path @ .., report] = names
+            && report == "report"
+            && !path.is_empty()
+            && self.method == Method::GET
+        {
+            let found = self.caller.path(&whole);
+            let exists = found.is_ok_and(|path| self.state.fisc.budget(&path).is_ok());
+            if !exists {
+                return Target::Report(path.join("/"));
+            }
+        }
+        Target::Budget(whole)
     }
 
     /// Reads the body.

@@ -182,6 +182,8 @@ impl Gateway {
 async fn rests(state: &State, server: &mut Server, limit: impl Future<Output = ()>) -> bool {
     let rest = async {
         server.ended().await;
+        // Nobody can end them over HTTP any more.
+        state.api.stop();
         while state.fisc.open_holds() > 0 {
             tokio::time::sleep(REST_CHECK).await;
         }

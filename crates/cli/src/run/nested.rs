@@ -10,7 +10,8 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use fisc::{Resource, Terms};
+use fisc::clock::{Clock, SystemClock};
+use fisc::{Resource, Terms, Timestamp};
 use fisc_gateway::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -62,9 +63,8 @@ pub(super) fn outer(args: &RunArgs) -> Result<Option<Remote>, Failure> {
     }
     match args.parent {
         None => Ok(None),
-        Some(_) => Err(Failure::usage("--parent: there is no run around this one").hint(
-            "it is for a run inside of another, or with FISC_URL and FISC_TOKEN set",
-        )),
+        Some(_) => Err(Failure::usage("--parent: there is no run around this one")
+            .hint("it is for a run inside of another, or with FISC_URL and FISC_TOKEN set")),
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) async fn run(args: &RunArgs, plan: Plan, outer: Remote) -> Result<u8,
     let ended = nested.carry_out(args).await;
     let last = nested.release().await;
     match ended {
-        Ok(conclusion) => nested.tell(args, conclusion, last),
+        Ok(conclusion) => nested.tell(args, conclusion, &last),
         Err(failure) => Err(failure),
     }
 }
@@ -114,13 +114,18 @@ async fn allocate(
             _ => format!("{parent}/{base}-{number}"),
         };
         body.insert("path".to_owned(), json!(path));
-        match outer.post("/v1/budgets", &Value::Object(body.clone())).await {
+        match outer
+            .post("/v1/budgets", &Value::Object(body.clone()))
+            .await
+        {
             Ok(Allocated { token }) => return Ok((path, token)),
             Err(trouble) if trouble.is("name_taken") => {}
             Err(trouble) => return Err(unreachable(trouble)),
         }
     }
-    Err(Failure::usage(format!("{parent} has too many runs called {base}")))
+    Err(Failure::usage(format!(
+        "{parent} has too many runs called {base}"
+    )))
 }
 
 /// Names a run's budget after its program.
@@ -163,7 +168,10 @@ fn unreachable(trouble: Trouble) -> Failure {
 // === impl Nested ===
 
 impl Nested {
-    async fn carry_out(&self, args: &RunArgs) -> Result<(Conclusion, Option<LimitingRow>), Failure> {
+    async fn carry_out(
+        &self,
+        args: &RunArgs,
+    ) -> Result<(Conclusion, Option<LimitingRow>), Failure> {
         for (names, terms) in &self.plan.budgets {
             self.allocate_below(names, terms).await?;
         }
@@ -255,7 +263,7 @@ impl Nested {
         let own = self.plan.root.elapsed.map(|span| span.0);
         let standing = self.outer.budget(&self.path).await.ok();
         let ends = standing.and_then(|budget| budget.deadline_at_us);
-        let now = jiff::Timestamp::now().as_microsecond();
+        let Timestamp(now) = SystemClock::default().now();
         let outer = ends.map(|at| at.saturating_sub(now).max(0));
         let left = own.into_iter().chain(outer).min()?;
         Some(Duration::from_micros(left.unsigned_abs()))
@@ -326,20 +334,17 @@ async fn watch(
             _ = &mut stopped => return,
             () = tokio::time::sleep(LOOK) => {}
         }
-        let reason = match inner.budgets().await {
-            Ok(budgets) => {
-                silent = Duration::ZERO;
-                let ran_out = budgets.first().and_then(limiting_of);
-                let stops = on_limit == OnLimit::Stop;
-                ran_out.filter(|_| stops).map(|(_, name)| {
-                    let found = Resource::ALL.into_iter().find(|own| own.name() == name);
-                    StopReason::Exhausted(found.unwrap_or(Resource::Time))
-                })
-            }
-            Err(_) => {
-                silent += LOOK;
-                (silent >= SILENCE_MAX).then_some(StopReason::GatewayFailed)
-            }
+        let reason = if let Ok(budgets) = inner.budgets().await {
+            silent = Duration::ZERO;
+            let ran_out = budgets.first().and_then(limiting_of);
+            let stops = on_limit == OnLimit::Stop;
+            ran_out.filter(|_| stops).map(|(_, name)| {
+                let found = Resource::ALL.into_iter().find(|own| own.name() == name);
+                StopReason::Exhausted(found.unwrap_or(Resource::Time))
+            })
+        } else {
+            silent += LOOK;
+            (silent >= SILENCE_MAX).then_some(StopReason::GatewayFailed)
         };
         if let Some(reason) = reason {
             // A program that has ended needs no order.

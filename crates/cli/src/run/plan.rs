@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use fisc::{
-    Claim, Durability, Limits, Money, Permille, Resource, Terms, TimeUs, TokenCounting,
-};
+use fisc::{Claim, Durability, Limits, Money, Permille, Resource, Terms, TimeUs, TokenCounting};
 use fisc_gateway::config::ceiling::ceiling;
 use fisc_gateway::{Policy, Provider, UnknownPrice};
 use fisc_llm::{PicoUsdPerToken, PriceBook};

@@ -156,7 +156,7 @@ mod tests {
         status.terms.limits.get(Resource::Cost)
     }
 
-    async fn ledger() -> (fisc_testkit::temp::Dir, Fisc) {
+    fn ledger() -> (fisc_testkit::temp::Dir, Fisc) {
         let folder = fisc_testkit::temp::Dir::new();
         let options = fisc::Options::at(folder.join("ledger.db"));
         (folder, Fisc::open(options).expect("a ledger"))
@@ -164,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_granted_holds_until_the_file_says_something_else() {
-        let (_folder, fisc) = ledger().await;
+        let (_folder, fisc) = ledger();
         let same = file(&[("team", cost(10)), ("team/a", cost(5))]);
         apply(&fisc, &same).await.expect("it fits");
         let team = fisc.budget("team").expect("it is there").id();
@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn frozen_at_run_time_stays_frozen() {
-        let (_folder, fisc) = ledger().await;
+        let (_folder, fisc) = ledger();
         apply(&fisc, &file(&[("team", cost(10))]))
             .await
             .expect("it fits");
@@ -204,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn guarantees_change_places() {
-        let (_folder, fisc) = ledger().await;
+        let (_folder, fisc) = ledger();
         let of = |a, b| {
             file(&[
                 ("team", cost(10)),
@@ -221,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_released_budget_does_not_keep_the_rest_from_starting() {
-        let (_folder, fisc) = ledger().await;
+        let (_folder, fisc) = ledger();
         apply(&fisc, &file(&[("team", cost(10)), ("team/a", cost(5))]))
             .await
             .expect("it fits");

@@ -30,7 +30,9 @@ impl Dice {
         let limit = |dice: &mut Dice| (dice.roll(2) == 0).then(|| dice.roll(5_000) as i64);
         let limits = Resource::ALL
             .into_iter()
-            .fold(Limits::NONE, |limits, resource| limits.with(resource, limit(self)));
+            .fold(Limits::NONE, |limits, resource| {
+                limits.with(resource, limit(self))
+            });
         Terms {
             limits,
             claim: match self.roll(4) {

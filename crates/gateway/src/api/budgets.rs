@@ -43,7 +43,7 @@ pub(super) struct LoanRequest {
 
 /// What was lent.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Lent {
+pub(super) struct LoanMade {
     /// Whose limit fell.
     lender: String,
     /// Whose limit rose.
@@ -65,13 +65,10 @@ pub(super) struct Allocated {
 
 /// Lists every budget in sight.
 pub(super) fn list(call: &Call) -> Reply {
-    Reply::new(StatusCode::OK, &BudgetList::of(&call.state.fisc, &call.caller))
-}
-
-/// Tells how one budget stands.
-pub(super) fn check(call: &Call, shown: &str) -> Result<Reply, Problem> {
-    let budget = find(call, &call.caller.path(shown)?)?;
-    Ok(reply(call, StatusCode::OK, &budget))
+    Reply::new(
+        StatusCode::OK,
+        &BudgetList::of(&call.state.fisc, &call.caller),
+    )
 }
 
 /// Allocates a budget and issues its token.
@@ -79,7 +76,8 @@ pub(super) async fn allocate(call: &Call) -> Result<Reply, Problem> {
     let request: AllocateRequest = call.read()?;
     let id = request.id.clone();
     let once = &call.state.api.once;
-    once.run(call, id.as_deref(), allocate_once(call, request)).await
+    once.run(call, id.as_deref(), allocate_once(call, request))
+        .await
 }
 
 async fn allocate_once(call: &Call, request: AllocateRequest) -> Result<Reply, Problem> {
@@ -145,9 +143,8 @@ pub(super) async fn top_up(call: &Call, shown: &str) -> Result<Reply, Problem> {
     let once = &call.state.api.once;
     let raised = async {
         let limits = budget.status().terms.limits;
-        let unlimited = |resource: &Resource| {
-            more.get(*resource) > 0 && limits.get(*resource).is_none()
-        };
+        let unlimited =
+            |resource: &Resource| more.get(*resource) > 0 && limits.get(*resource).is_none();
         if let Some(resource) = Resource::ALL.into_iter().find(unlimited) {
             let detail = format!("it has no limit of {resource} that could be raised");
             return Err(Problem::new(Kind::BadTerms, detail));
@@ -176,9 +173,13 @@ pub(super) async fn lend(call: &Call, shown: &str) -> Result<Reply, Problem> {
     let (lender, borrower) = (find(call, &lender_path)?, find(call, &borrower_path)?);
     let once = &call.state.api.once;
     let lent = async {
-        let lent = call.state.fisc.lend(lender.id(), borrower.id(), amount).await;
+        let lent = call
+            .state
+            .fisc
+            .lend(lender.id(), borrower.id(), amount)
+            .await;
         let lent = lent.map_err(|error| call.problem(&error))?;
-        let view = Lent {
+        let view = LoanMade {
             lender: shown.to_owned(),
             borrower: request.borrower.clone(),
             lent: lent.into(),

@@ -157,7 +157,9 @@ impl Held {
             let mut hold = held.map_err(|error| call.problem(&error))?;
             // From the answer on its call may be made.
             hold.begin();
-            let expires = request.expires.map_or(EXPIRES_DEFAULT, |TimeText(time)| time);
+            let expires = request
+                .expires
+                .map_or(EXPIRES_DEFAULT, |TimeText(time)| time);
             *life = Life::Open {
                 hold: Box::new(hold),
                 until: TimeUs(fisc.ticks().0.saturating_add(expires.0)),
@@ -184,10 +186,16 @@ impl Held {
                 // Whatever becomes of it: the hold is gone, and charged in full if this fails.
                 *life = Life::Ended(End::expired(held));
                 let mut charge = Charge::of(&hold, actual);
-                charge.facts.tags.push(("hold".into(), id.to_string().into()));
+                charge
+                    .facts
+                    .tags
+                    .push(("hold".into(), id.to_string().into()));
                 let settled = hold.settle(charge).map_err(|error| call.problem(&error))?;
                 *life = Life::Ended(End::of("settled", &settled.receipt));
-                settled.durable().await.map_err(|error| call.problem(&error))?;
+                settled
+                    .durable()
+                    .await
+                    .map_err(|error| call.problem(&error))?;
             }
             Life::Ended(end) if end.state == "settled" && end.charged == actual => {
                 *life = Life::Ended(end);
@@ -208,7 +216,10 @@ impl Held {
                 let reason = request.reason.as_deref().unwrap_or("voided by its client");
                 let voided = hold.void(reason).map_err(|error| call.problem(&error))?;
                 *life = Life::Ended(End::of("voided", &voided.receipt));
-                voided.durable().await.map_err(|error| call.problem(&error))?;
+                voided
+                    .durable()
+                    .await
+                    .map_err(|error| call.problem(&error))?;
             }
             Life::Ended(end) if end.state == "voided" => *life = Life::Ended(end),
             other => return Err(ended_otherwise(&mut life, other)),
@@ -330,7 +341,10 @@ impl Entries {
             }
             self.order.push_back(oldest);
         }
-        Err(Problem::new(Kind::StoreUnavailable, "too many holds are open"))
+        Err(Problem::new(
+            Kind::StoreUnavailable,
+            "too many holds are open",
+        ))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The API's document, OpenAPI 3.1, made of the types that are read and written.
+//! The API's document, `OpenAPI` 3.1, made of the types that are read and written.
 
 use std::sync::LazyLock;
 
@@ -13,9 +13,10 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{Content, Ref, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::budgets::{Allocated, Lent, LoanRequest, TopUpRequest};
+use super::budgets::{Allocated, LoanMade, LoanRequest, TopUpRequest};
 use super::holds::{ExtendRequest, HoldRequest, HoldView, VoidRequest};
 use super::problem::ProblemBody;
+use super::report::{Check, Report};
 use super::terms::{AllocateRequest, ChangeRequest};
 use super::view::{Budget, BudgetList};
 use super::wire::AmountText;
@@ -44,8 +45,9 @@ pub(super) fn document() -> &'static str {
         license(name = "MIT OR Apache-2.0")
     ),
     components(schemas(
-        AllocateRequest, Allocated, AmountText, Budget, BudgetList, ChangeRequest, ExtendRequest,
-        HoldRequest, HoldView, Lent, LoanRequest, ProblemBody, TopUpRequest, VoidRequest
+        AllocateRequest, Allocated, AmountText, Budget, BudgetList, ChangeRequest, Check,
+        ExtendRequest, HoldRequest, HoldView, LoanMade, LoanRequest, ProblemBody, Report,
+        TopUpRequest, VoidRequest
     )),
     modifiers(&Credentials, &Operations)
 )]
@@ -72,9 +74,20 @@ const HOLD: &str = "The id of a hold";
 const PROBLEM: &str = "A problem (RFC 9457); nothing was changed";
 
 /// The table of operations.
-const OPERATIONS: [Asked; 11] = [
+const OPERATIONS: [Asked; 12] = [
     get("list", "/v1/budgets", "BudgetList", "Every budget in sight"),
-    get("check", "/v1/budgets/{path}", "Budget", "How one budget stands"),
+    get(
+        "check",
+        "/v1/budgets/{path}",
+        "Check",
+        "How one budget stands",
+    ),
+    get(
+        "report",
+        "/v1/budgets/{path}/report",
+        "Report",
+        "Who spent what, and where it leads",
+    ),
     Asked {
         id: "change",
         method: HttpMethod::Patch,
@@ -101,9 +114,14 @@ const OPERATIONS: [Asked; 11] = [
             "Ends a budget; what it did not use is its parent's",
         )
     },
-    post("topup", "/v1/budgets/{path}/topup", "TopUpRequest", "Raises limits"),
+    post(
+        "topup",
+        "/v1/budgets/{path}/topup",
+        "TopUpRequest",
+        "Raises limits",
+    ),
     Asked {
-        answer: ("200", "Lent"),
+        answer: ("200", "LoanMade"),
         ..post(
             "lend",
             "/v1/budgets/{path}/loans",
@@ -191,16 +209,22 @@ impl Modify for Credentials {
         }
         let schemes = ["bearer", "key"];
         let none: [&str; 0] = [];
-        openapi.security = Some(schemes.map(|name| SecurityRequirement::new(name, none)).into());
+        openapi.security = Some(
+            schemes
+                .map(|name| SecurityRequirement::new(name, none))
+                .into(),
+        );
     }
 }
 
 impl Modify for Operations {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         for asked in OPERATIONS {
-            openapi
-                .paths
-                .add_path_operation(asked.path, vec![asked.method.clone()], asked.operation());
+            openapi.paths.add_path_operation(
+                asked.path,
+                vec![asked.method.clone()],
+                asked.operation(),
+            );
         }
     }
 }

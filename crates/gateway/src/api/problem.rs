@@ -343,4 +343,3 @@ fn unit(resource: Resource) -> &'static str {
         Resource::Time => "us",
     }
 }
-

@@ -64,6 +64,7 @@ pub(super) struct AllocateRequest {
 /// What to change of a budget: what is left out stays as it is, `null` takes a limit away.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "left out and null are two things")]
 pub(super) struct ChangeRequest {
     /// The most that it may cost in dollars.
     #[serde(default, deserialize_with = "given")]
@@ -161,7 +162,9 @@ pub(super) enum StateChoice {
 }
 
 /// A change that is read and can be applied.
-pub(super) struct Change(Vec<Box<dyn FnOnce(&mut Terms) + Send>>);
+pub(super) struct Change(Vec<Step>);
+
+type Step = Box<dyn FnOnce(&mut Terms) + Send>;
 
 // === impl AllocateRequest ===
 
@@ -196,14 +199,18 @@ impl AllocateRequest {
         }
         terms.claim = match (self.share, &self.guarantee) {
             (ShareChoice::Static, Some(_)) => {
-                return Err(bad("a static share keeps the whole limit: leave guarantee out"));
+                return Err(bad(
+                    "a static share keeps the whole limit: leave guarantee out",
+                ));
             }
             (ShareChoice::Static, None) => Claim::Limit,
             (ShareChoice::Pool, Some(GuaranteeText::Auto(Auto::Auto))) => Claim::Automatic,
-            (ShareChoice::Pool, Some(GuaranteeText::Amounts(amount))) => match amount.amount(counting)? {
-                Amount::ZERO => Claim::Nothing,
-                amount => Claim::Guarantee(amount),
-            },
+            (ShareChoice::Pool, Some(GuaranteeText::Amounts(amount))) => {
+                match amount.amount(counting)? {
+                    Amount::ZERO => Claim::Nothing,
+                    amount => Claim::Guarantee(amount),
+                }
+            }
             (ShareChoice::Pool, None) => Claim::Nothing,
         };
         Ok(terms)
@@ -213,7 +220,9 @@ impl AllocateRequest {
         let Some(text) = &self.window else {
             return match (&self.time_zone, self.roll_over) {
                 (None, None) => Ok(Window::None),
-                _ => Err(bad("time_zone and roll_over are of no use without a window")),
+                _ => Err(bad(
+                    "time_zone and roll_over are of no use without a window",
+                )),
             };
         };
         if let Some(period) = Period::named(text) {
@@ -246,7 +255,10 @@ impl ChangeRequest {
             let count = tokens.map(|tokens| tokens.count(counting));
             count.transpose()
         });
-        change.limit(Resource::Cost, self.cost.map(|cost| cost.map(CostText::units)));
+        change.limit(
+            Resource::Cost,
+            self.cost.map(|cost| cost.map(CostText::units)),
+        );
         change.limit(Resource::Tokens, tokens.transpose()?);
         let time = self.active_time.map(|time| time.map(TimeText::units));
         change.limit(Resource::Time, time);
@@ -296,6 +308,7 @@ impl Change {
         self.0.push(Box::new(step));
     }
 
+    #[expect(clippy::option_option, reason = "left out and no limit are two things")]
     fn limit(&mut self, resource: Resource, limit: Option<Option<i64>>) {
         if let Some(limit) = limit {
             self.push(move |terms| terms.limits = terms.limits.with(resource, limit));

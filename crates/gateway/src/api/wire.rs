@@ -11,7 +11,7 @@ use fisc::{Amount, Limits, Permille, Resource, TimeUs};
 use fisc_core::{Money, TokenCounting};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{ToSchema, openapi};
 
 use super::problem::{Kind, Problem};
 use crate::config::amounts::{self, TokenAmount};
@@ -22,8 +22,7 @@ use crate::config::amounts::{self, TokenAmount};
 pub(super) struct CostText(Money);
 
 /// A number of tokens: `500000`, `"500k"`, `"1.5M"`.
-#[derive(Debug, Clone, Copy, ToSchema)]
-#[schema(value_type = String, example = "500k")]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct TokensText(TokenAmount);
 
 /// A span of time: `"90s"`, `"10m"`, `"1h30m"`.
@@ -112,6 +111,20 @@ impl TokensText {
     }
 }
 
+impl utoipa::PartialSchema for TokensText {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        use openapi::schema::{Object, OneOfBuilder, Type};
+
+        let text = Object::with_type(Type::String);
+        let number = Object::with_type(Type::Integer);
+        let either = OneOfBuilder::new().item(text).item(number);
+        let meaning = "A number of tokens: 500000, \"500k\", \"1.5M\"";
+        either.description(Some(meaning)).into()
+    }
+}
+
+impl ToSchema for TokensText {}
+
 impl TimeText {
     pub(super) fn units(self) -> i64 {
         self.0.0
@@ -195,6 +208,7 @@ macro_rules! read_as_text {
 read_as_text!(CostText, TokensText, TimeText, ShareText);
 
 /// Reads a field that may be `null` on purpose: `None` is left out, `Some(None)` is `null`.
+#[expect(clippy::option_option, reason = "left out and null are two things")]
 pub(super) fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -208,7 +222,9 @@ where
 impl Figures {
     /// Writes figures of which `i64::MAX` is no limit.
     pub(super) fn limited(amount: Amount) -> Figures {
-        let raw = amount.raw().map(|units| (units < i64::MAX).then_some(units));
+        let raw = amount
+            .raw()
+            .map(|units| (units < i64::MAX).then_some(units));
         Figures::of(|resource| raw[resource.index()])
     }
 

@@ -1,5 +1,6 @@
 //! Tests of the configuration: what is read, and how errors point.
 
+mod docs;
 mod sharing;
 
 use std::collections::HashSet;

@@ -7,6 +7,7 @@ mod document;
 mod escape;
 mod holds;
 mod leases;
+mod reports;
 
 use fisc_testkit::http::{Answer, Client};
 use hyper::Method;

@@ -22,7 +22,7 @@ impl Nested {
         &self,
         args: &RunArgs,
         (conclusion, limiting): (Conclusion, Option<LimitingRow>),
-        budgets: Vec<Budget>,
+        budgets: &[Budget],
     ) -> Result<u8, Failure> {
         let mut lines = vec![match &limiting {
             None => format!("{} {}", self.path, conclusion.outcome.name()),

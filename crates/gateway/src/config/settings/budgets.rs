@@ -285,13 +285,11 @@ fn weight(context: &Context<'_>, config: Option<&Spanned<i64>>) -> Result<Weight
     let Some(weight) = config else {
         return Ok(Weight::default());
     };
-    match u16::try_from(*weight.get_ref()) {
-        Ok(units @ 1..) => Ok(Weight(units)),
-        _ => {
-            let error = context.error(weight.span(), "no weight between 1 and 65535");
-            Err(error.with_hint("a budget of weight 2 counts like two of weight 1"))
-        }
+    if let Ok(units @ 1..) = u16::try_from(*weight.get_ref()) {
+        return Ok(Weight(units));
     }
+    let error = context.error(weight.span(), "no weight between 1 and 65535");
+    Err(error.with_hint("a budget of weight 2 counts like two of weight 1"))
 }
 
 fn share(context: &Context<'_>, text: &Text) -> Result<Permille, ConfigError> {

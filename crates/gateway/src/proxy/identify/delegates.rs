@@ -98,13 +98,16 @@ impl Issued {
     /// Makes the 128 bits of a delegate's secret. Half of a hash over a fixed length tells
     /// nothing of the key, nor of other delegates' secrets.
     fn secret(&self, DelegateNumber(number): DelegateNumber) -> String {
-        let key = self.key.expect("a number is given out after the key is made");
+        let key = self
+            .key
+            .expect("a number is given out after the key is made");
         let mut hash = Sha256::new();
         hash.update(key);
         hash.update(number.to_be_bytes());
         let digest: [u8; 32] = hash.finalize().into();
-        let (half, _) = digest.split_at(16);
-        half.iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut half = [0_u8; 16];
+        half.copy_from_slice(&digest[..16]);
+        format!("{:032x}", u128::from_be_bytes(half))
     }
 }
 

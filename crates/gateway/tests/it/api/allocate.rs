@@ -20,14 +20,26 @@ async fn a_child_is_allocated_and_stands_as_asked() {
     let budget = answer.json()["budget"].clone();
     assert_eq!(budget["path"], "run/team");
     assert_eq!(budget["parent"], "run");
-    assert_eq!(budget["limit"], json!({
-        "tokens": 500_000, "cost_usd": "2.50", "cost_nanousd": 2_500_000_000_i64,
-        "time_us": 600_000_000,
-    }));
+    assert_eq!(
+        budget["limit"],
+        json!({
+            "tokens": 500_000, "cost_usd": "2.50", "cost_nanousd": 2_500_000_000_i64,
+            "time_us": 600_000_000,
+        })
+    );
     assert_eq!(nanos(&budget, "guarantee"), 1_000_000_000);
-    assert_eq!((&budget["state"], &budget["level"]), (&json!("open"), &json!("green")));
-    assert_eq!((&budget["sharing"], &budget["weight"]), (&json!("fair"), &json!(3)));
-    assert_eq!(program.stands("run/team").await, budget);
+    assert_eq!(
+        (&budget["state"], &budget["level"]),
+        (&json!("open"), &json!("green"))
+    );
+    assert_eq!(
+        (&budget["sharing"], &budget["weight"]),
+        (&json!("fair"), &json!(3))
+    );
+    let mut stands = program.stands("run/team").await;
+    let members = stands.as_object_mut().expect("an object");
+    assert_eq!(members.remove("forecast"), Some(json!(null)));
+    assert_eq!(stands, budget);
     let terms = house.status("run/team").terms;
     assert_eq!((terms.reserve.0, terms.lendable.0.0), (50, 200));
     house.stop().await;
@@ -37,8 +49,12 @@ async fn a_child_is_allocated_and_stands_as_asked() {
 async fn the_list_is_the_subtree_of_the_credential() {
     let house = house("10").await;
     let program = Someone::program(&house);
-    let team = program.spawn(json!({ "path": "run/team", "cost": "5" })).await;
-    program.spawn(json!({ "path": "run/other", "cost": "1" })).await;
+    let team = program
+        .spawn(json!({ "path": "run/team", "cost": "5" }))
+        .await;
+    program
+        .spawn(json!({ "path": "run/other", "cost": "1" }))
+        .await;
     team.spawn(json!({ "path": "team/a" })).await;
     let paths = async |someone: &Someone| {
         let list = someone.get("").await.ok().json();
@@ -46,7 +62,10 @@ async fn the_list_is_the_subtree_of_the_credential() {
         let path = |budget: &serde_json::Value| budget["path"].as_str().expect("text").to_owned();
         budgets.iter().map(path).collect::<Vec<_>>()
     };
-    assert_eq!(paths(&program).await, ["run", "run/team", "run/other", "run/team/a"]);
+    assert_eq!(
+        paths(&program).await,
+        ["run", "run/team", "run/other", "run/team/a"]
+    );
     assert_eq!(paths(&team).await, ["team", "team/a"]);
     house.stop().await;
 }
@@ -58,15 +77,26 @@ async fn a_token_works_as_bearer_as_key_and_in_a_path() {
         .spawn(json!({ "path": "run/child", "cost": "1" }))
         .await;
     let token = &child.credential;
-    let in_path = house.client.get(&format!("/r/{token}/v1/budgets/child")).await;
+    let in_path = house
+        .client
+        .get(&format!("/r/{token}/v1/budgets/child"))
+        .await;
     assert_eq!(in_path.expect("an answer").ok().json()["path"], "child");
     let headers = [("x-api-key", token.as_str())];
     let client = house.client.clone().with_header(headers[0].0, headers[0].1);
     let as_key = client.get("/v1/budgets/child").await;
     assert_eq!(as_key.expect("an answer").ok().json()["path"], "child");
     // And calls are charged to its budget, with agents below it.
-    let (path, body) = (format!("/r/{token}/a/x/v1/chat/completions"), simple("hi", Some(64), false));
-    house.client.post_json(&path, &[], body.clone()).await.expect("an answer").ok();
+    let (path, body) = (
+        format!("/r/{token}/a/x/v1/chat/completions"),
+        simple("hi", Some(64), false),
+    );
+    house
+        .client
+        .post_json(&path, &[], body.clone())
+        .await
+        .expect("an answer")
+        .ok();
     let called = client.post_json("/v1/chat/completions", &[], body).await;
     called.expect("an answer").ok();
     let spent = house.sum(&house.truth().await).cost().nanos();
@@ -79,7 +109,9 @@ async fn a_token_works_as_bearer_as_key_and_in_a_path() {
 #[tokio::test]
 async fn without_a_valid_credential_nothing_is_told() {
     let house = house("10").await;
-    let child = Someone::program(&house).spawn(json!({ "path": "run/child" })).await;
+    let child = Someone::program(&house)
+        .spawn(json!({ "path": "run/child" }))
+        .await;
     let almost = child.credential.replace("@0.", "@1.");
     for wrong in ["", "x", "0123456789abcdef0123456789abcdef", &almost] {
         let answer = Someone::with(&house, wrong).get("").await;
@@ -101,16 +133,27 @@ async fn the_same_request_twice_is_one_allocation() {
     let again = program.post_once("one", "", asked.clone()).await;
     assert_eq!((first.status, again.status), (201, 201), "{}", again.text());
     assert_eq!(first.json(), again.json());
-    let other = program.post_once("one", "", json!({ "path": "run/a", "cost": "2" })).await;
+    let other = program
+        .post_once("one", "", json!({ "path": "run/a", "cost": "2" }))
+        .await;
     check_problem(&other, 409, "id_reused");
     check_problem(&program.post("", asked).await, 409, "name_taken");
     // The id may stand in the body as well; an error is not remembered.
     let in_body = json!({ "id": "two", "path": "run/none/b" });
-    check_problem(&program.post("", in_body.clone()).await, 404, "unknown_budget");
+    check_problem(
+        &program.post("", in_body.clone()).await,
+        404,
+        "unknown_budget",
+    );
     program.spawn(json!({ "path": "run/none" })).await;
     let first = program.post("", in_body.clone()).await;
-    assert_eq!((first.status, first.json()), (201, program.post("", in_body).await.json()));
-    let different = program.post_once("x", "", json!({ "id": "y", "path": "run/c" })).await;
+    assert_eq!(
+        (first.status, first.json()),
+        (201, program.post("", in_body).await.json())
+    );
+    let different = program
+        .post_once("x", "", json!({ "id": "y", "path": "run/c" }))
+        .await;
     check_problem(&different, 400, "bad_request");
     house.stop().await;
 }
@@ -136,22 +179,42 @@ async fn unknown_fields_and_wrong_forms_are_refused() {
     let house = house("10").await;
     let program = Someone::program(&house);
     for (body, part) in [
-        (json!({ "path": "run/a", "costs": "1" }), "unknown field `costs`"),
-        (json!({ "path": "run/a", "per_call": { "usd": "1" } }), "unknown field `usd`"),
-        (json!({ "path": "run/a", "cost": 1.5 }), "dollars in a string"),
-        (json!({ "path": "run/a", "cost": "-1" }), "not an amount of money"),
-        (json!({ "path": "run/a", "sharing": "greedy" }), "unknown variant `greedy`"),
+        (
+            json!({ "path": "run/a", "costs": "1" }),
+            "unknown field `costs`",
+        ),
+        (
+            json!({ "path": "run/a", "per_call": { "usd": "1" } }),
+            "unknown field `usd`",
+        ),
+        (
+            json!({ "path": "run/a", "cost": 1.5 }),
+            "dollars in a string",
+        ),
+        (
+            json!({ "path": "run/a", "cost": "-1" }),
+            "not an amount of money",
+        ),
+        (
+            json!({ "path": "run/a", "sharing": "greedy" }),
+            "unknown variant `greedy`",
+        ),
         (json!({ "cost": "1" }), "missing field `path`"),
         (json!([]), "missing field `path`"),
     ] {
         let answer = program.post("", body).await;
         let problem = check_problem(&answer, 400, "bad_request");
         let detail = problem["detail"].as_str().expect("text");
-        assert!(detail.contains(part) || detail.contains("invalid"), "{detail}");
+        assert!(
+            detail.contains(part) || detail.contains("invalid"),
+            "{detail}"
+        );
     }
     let twice = r#"{"path": "run/a", "path": "run/b"}"#;
     let headers = [("authorization", format!("Bearer {}", program.credential))];
-    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let headers = headers
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
     let answer = house.client.post_json("/v1/budgets", &headers, twice).await;
     check_problem(&answer.expect("an answer"), 400, "bad_request");
     assert_eq!(house.fisc.statuses().len(), 1);
@@ -179,7 +242,10 @@ async fn terms_that_cannot_be_are_typed_problems_with_figures() {
     let large = json!({ "path": "run/a", "cost": "11", "share": "static" });
     let problem = check_problem(&program.post("", large).await, 409, "does_not_fit");
     assert_eq!(problem["budget"], "run");
-    assert_eq!((&problem["resource"], &problem["unit"]), (&json!("cost"), &json!("usd")));
+    assert_eq!(
+        (&problem["resource"], &problem["unit"]),
+        (&json!("cost"), &json!("usd"))
+    );
     assert_eq!(problem["limit"], "10.00");
     assert_eq!(problem["limit_nanousd"], 10_000_000_000_i64);
     assert_eq!(problem["needed_nanousd"], 11_000_000_000_i64);
@@ -201,10 +267,16 @@ async fn what_is_nothing_to_ask_is_said_so() {
     check_problem(&program.get("/run/nobody").await, 404, "unknown_budget");
     check_problem(&program.get("/run//x").await, 404, "unknown_path");
     check_problem(&program.get("/run%2Fx").await, 404, "unknown_path");
-    check_problem(&program.post("/run/explode", json!({})).await, 404, "unknown_path");
+    check_problem(
+        &program.post("/run/explode", json!({})).await,
+        404,
+        "unknown_path",
+    );
     let deleted = program.send(hyper::Method::DELETE, "/run", &[], None).await;
     check_problem(&deleted, 405, "method_not_allowed");
-    let answer = program.post("", json!({ "path": "x".repeat(70_000) })).await;
+    let answer = program
+        .post("", json!({ "path": "x".repeat(70_000) }))
+        .await;
     check_problem(&answer, 413, "request_too_large");
     house.stop().await;
 }

@@ -11,18 +11,41 @@ async fn limits_rise_and_fall_below_what_is_spent_too() {
     let program = Someone::program(&house);
     let child = program.spawn(json!({ "path": "run/a", "cost": "2" })).await;
     let id = hold_id(1);
-    child.post("/a/holds", json!({ "id": id, "cost": "1.50" })).await;
-    child.post(&format!("/a/holds/{id}/settle"), json!({ "cost": "1.50" })).await.ok();
-    let lowered = program.patch("/run/a", json!({ "cost": "1" })).await.ok().json();
-    assert_eq!((nanos(&lowered, "limit"), nanos(&lowered, "free")), (1_000_000_000, 0));
+    child
+        .post("/a/holds", json!({ "id": id, "cost": "1.50" }))
+        .await;
+    child
+        .post(&format!("/a/holds/{id}/settle"), json!({ "cost": "1.50" }))
+        .await
+        .ok();
+    let lowered = program
+        .patch("/run/a", json!({ "cost": "1" }))
+        .await
+        .ok()
+        .json();
+    assert_eq!(
+        (nanos(&lowered, "limit"), nanos(&lowered, "free")),
+        (1_000_000_000, 0)
+    );
     let more = json!({ "id": hold_id(2), "cost": "0.01" });
     let problem = check_problem(&child.post("/a/holds", more).await, 402, "budget_exhausted");
     assert_eq!(problem["budget"], "a");
-    assert_eq!((&problem["spent"], &problem["limit"]), (&json!("1.50"), &json!("1.00")));
-    let raised = program.patch("/run/a", json!({ "cost": "3", "tokens": "5k" })).await.ok().json();
+    assert_eq!(
+        (&problem["spent"], &problem["limit"]),
+        (&json!("1.50"), &json!("1.00"))
+    );
+    let raised = program
+        .patch("/run/a", json!({ "cost": "3", "tokens": "5k" }))
+        .await
+        .ok()
+        .json();
     assert_eq!(nanos(&raised, "free"), 1_500_000_000);
     assert_eq!(raised["limit"]["tokens"], 5000);
-    let unlimited = program.patch("/run/a", json!({ "tokens": null })).await.ok().json();
+    let unlimited = program
+        .patch("/run/a", json!({ "tokens": null }))
+        .await
+        .ok()
+        .json();
     assert_eq!(unlimited["limit"]["tokens"], json!(null));
     assert_eq!(nanos(&unlimited, "limit"), 3_000_000_000);
     check_problem(&program.patch("/run/a", json!({})).await, 422, "bad_terms");
@@ -36,13 +59,26 @@ async fn a_frozen_budget_admits_nothing_until_it_is_thawed() {
     let house = house("10").await;
     let program = Someone::program(&house);
     let child = program.spawn(json!({ "path": "run/a", "cost": "2" })).await;
-    let frozen = program.patch("/run/a", json!({ "state": "frozen" })).await.ok().json();
+    let frozen = program
+        .patch("/run/a", json!({ "state": "frozen" }))
+        .await
+        .ok()
+        .json();
     assert_eq!(frozen["state"], "frozen");
     let hold = json!({ "id": hold_id(1), "cost": "1" });
-    check_problem(&child.post("/a/holds", hold.clone()).await, 409, "budget_frozen");
-    program.patch("/run/a", json!({ "state": "open" })).await.ok();
+    check_problem(
+        &child.post("/a/holds", hold.clone()).await,
+        409,
+        "budget_frozen",
+    );
+    program
+        .patch("/run/a", json!({ "state": "open" }))
+        .await
+        .ok();
     assert_eq!(child.post("/a/holds", hold).await.status, 201);
-    let bad = program.patch("/run/a", json!({ "state": "released" })).await;
+    let bad = program
+        .patch("/run/a", json!({ "state": "released" }))
+        .await;
     check_problem(&bad, 400, "bad_request");
     house.stop().await;
 }
@@ -54,14 +90,24 @@ async fn a_topup_is_carried_out_once() {
     program.spawn(json!({ "path": "run/a", "cost": "2" })).await;
     for _ in 0..3 {
         let grant = json!({ "cost": "0.50" });
-        let raised = program.post_once("g1", "/run/a/topup", grant).await.ok().json();
+        let raised = program
+            .post_once("g1", "/run/a/topup", grant)
+            .await
+            .ok()
+            .json();
         assert_eq!(nanos(&raised, "limit"), 2_500_000_000);
     }
-    let other = program.post_once("g1", "/run/a/topup", json!({ "cost": "5" })).await;
+    let other = program
+        .post_once("g1", "/run/a/topup", json!({ "cost": "5" }))
+        .await;
     check_problem(&other, 409, "id_reused");
     let unlimited = program.post("/run/a/topup", json!({ "tokens": 5 })).await;
     check_problem(&unlimited, 422, "bad_terms");
-    check_problem(&program.post("/run/a/topup", json!({})).await, 400, "bad_request");
+    check_problem(
+        &program.post("/run/a/topup", json!({})).await,
+        400,
+        "bad_request",
+    );
     house.stop().await;
 }
 
@@ -75,18 +121,47 @@ async fn a_loan_moves_limits_and_is_repaid_by_a_topup() {
             .await;
     }
     let asked = json!({ "borrower": "run/b", "cost": "0.50" });
-    let lent = program.post_once("l", "/run/a/loans", asked.clone()).await.ok().json();
+    let lent = program
+        .post_once("l", "/run/a/loans", asked.clone())
+        .await
+        .ok()
+        .json();
     assert_eq!(lent["lent"]["cost_usd"], "0.50");
-    assert_eq!(program.post_once("l", "/run/a/loans", asked).await.ok().json(), lent);
+    assert_eq!(
+        program
+            .post_once("l", "/run/a/loans", asked)
+            .await
+            .ok()
+            .json(),
+        lent
+    );
     let lender = program.stands("run/a").await;
-    assert_eq!((nanos(&lender, "loaned"), nanos(&lender, "free")), (-500_000_000, 1_500_000_000));
+    assert_eq!(
+        (nanos(&lender, "loaned"), nanos(&lender, "free")),
+        (-500_000_000, 1_500_000_000)
+    );
     assert_eq!(lender["loans"][0]["borrower"], "run/b");
     let back = json!({ "borrower": "run/a", "cost": "0.10" });
-    check_problem(&program.post("/run/b/loans", back).await, 409, "loan_impossible");
-    let borrower = program.post("/run/b/topup", json!({ "cost": "0.75" })).await.ok().json();
-    assert_eq!((nanos(&borrower, "loaned"), &borrower["loans"]), (0, &json!([])));
+    check_problem(
+        &program.post("/run/b/loans", back).await,
+        409,
+        "loan_impossible",
+    );
+    let borrower = program
+        .post("/run/b/topup", json!({ "cost": "0.75" }))
+        .await
+        .ok()
+        .json();
+    assert_eq!(
+        (nanos(&borrower, "loaned"), &borrower["loans"]),
+        (0, &json!([]))
+    );
     let alone = json!({ "borrower": "run/a", "cost": "0.10" });
-    check_problem(&program.post("/run/a/loans", alone).await, 409, "loan_impossible");
+    check_problem(
+        &program.post("/run/a/loans", alone).await,
+        409,
+        "loan_impossible",
+    );
     house.stop().await;
 }
 
@@ -98,13 +173,21 @@ async fn a_released_budget_returns_what_is_unused_and_ends() {
     let child = program.spawn(asked).await;
     assert_eq!(nanos(&program.stands("run").await, "free"), 4_000_000_000);
     let id = hold_id(1);
-    child.post("/a/holds", json!({ "id": id, "cost": "2" })).await;
+    child
+        .post("/a/holds", json!({ "id": id, "cost": "2" }))
+        .await;
     let running = program.post("/run/a/release", json!({})).await;
     assert_eq!(check_problem(&running, 409, "calls_running")["running"], 1);
-    child.post(&format!("/a/holds/{id}/settle"), json!({ "cost": "1" })).await.ok();
+    child
+        .post(&format!("/a/holds/{id}/settle"), json!({ "cost": "1" }))
+        .await
+        .ok();
     for _ in 0..2 {
         let released = program.post("/run/a/release", json!({})).await.ok().json();
-        assert_eq!((&released["state"], nanos(&released, "spent")), (&json!("released"), 1_000_000_000));
+        assert_eq!(
+            (&released["state"], nanos(&released, "spent")),
+            (&json!("released"), 1_000_000_000)
+        );
     }
     assert_eq!(nanos(&program.stands("run").await, "free"), 9_000_000_000);
     for (path, body) in [
@@ -114,11 +197,21 @@ async fn a_released_budget_returns_what_is_unused_and_ends() {
     ] {
         check_problem(&program.post(path, body).await, 409, "budget_released");
     }
-    check_problem(&program.patch("/run/a", json!({ "cost": "9" })).await, 409, "budget_released");
+    check_problem(
+        &program.patch("/run/a", json!({ "cost": "9" })).await,
+        409,
+        "budget_released",
+    );
     // Calls with its token hear the same, each SDK takes it as final.
     let path = format!("/r/{}/a/new/v1/chat/completions", child.credential);
-    let call = house.client.post_json(&path, &[], simple("hi", Some(64), false)).await;
+    let call = house
+        .client
+        .post_json(&path, &[], simple("hi", Some(64), false))
+        .await;
     let call = call.expect("an answer");
-    assert_eq!((call.status, call.header("fisc-reason")), (402, Some("budget_released")));
+    assert_eq!(
+        (call.status, call.header("fisc-reason")),
+        (402, Some("budget_released"))
+    );
     house.stop().await;
 }

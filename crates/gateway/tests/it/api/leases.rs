@@ -27,8 +27,16 @@ async fn a_child_that_falls_silent_is_released() {
     program.spawn(kept).await;
     until_released(&program, "run/a").await;
     let root = program.stands("run").await;
-    assert_eq!(nanos(&root, "free"), 9_000_000_000, "what it did not use is back");
-    assert_eq!(program.stands("run/b").await["state"], "open", "it has no lease");
+    assert_eq!(
+        nanos(&root, "free"),
+        9_000_000_000,
+        "what it did not use is back"
+    );
+    assert_eq!(
+        program.stands("run/b").await["state"],
+        "open",
+        "it has no lease"
+    );
     house.stop().await;
 }
 
@@ -41,7 +49,8 @@ async fn a_running_call_and_a_childs_child_are_signs_of_life() {
     let two = program.spawn(lease("run/two")).await;
     let below = two.spawn(json!({ "path": "two/below" })).await;
     let id = hold_id(1);
-    one.post("/one/holds", json!({ "id": id, "cost": "1" })).await;
+    one.post("/one/holds", json!({ "id": id, "cost": "1" }))
+        .await;
     for _ in 0..40 {
         below.get("").await.ok();
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -49,7 +58,9 @@ async fn a_running_call_and_a_childs_child_are_signs_of_life() {
     for path in ["run/one", "run/two"] {
         assert_eq!(program.stands(path).await["state"], "open", "{path}");
     }
-    one.post(&format!("/one/holds/{id}/void"), json!({})).await.ok();
+    one.post(&format!("/one/holds/{id}/void"), json!({}))
+        .await
+        .ok();
     until_released(&program, "run/one").await;
     until_released(&program, "run/two").await;
     house.stop().await;

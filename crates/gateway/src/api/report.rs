@@ -1,0 +1,262 @@
+//! Who spent what, and where it leads: what the ledger of a budget's subtree says.
+//!
+//! Where no ledger is kept there is nothing to say but how budgets stand.
+
+use std::collections::HashMap;
+
+use fisc::core::{Amount, Forecast, Past};
+use fisc::{
+    BudgetId, BudgetStatus, Filter, Fisc, GroupBy, Reader, Resource, RollupRow, TimeUs, Timestamp,
+    Window,
+};
+use hyper::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem::{Kind, Problem};
+use super::view::Budget;
+use super::wire::Figures;
+use super::{Call, Reply};
+use crate::proxy::attempt::within;
+
+/// How one budget stands, and where its spending leads.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Check {
+    #[serde(flatten)]
+    budget: Budget,
+    /// An estimate; `null` after fewer than four charged calls, or where no ledger is kept.
+    forecast: Option<Outlook>,
+}
+
+/// What the calls of a budget and of those below it came to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Report {
+    /// When, in microseconds since 1970.
+    at_us: i64,
+    /// The budget and those below it.
+    budgets: Vec<Budget>,
+    /// By the budget that called; `null` where no ledger is kept, as below.
+    agents: Option<Vec<Use>>,
+    /// By the name of the operation.
+    operations: Option<Vec<Use>>,
+    /// By model.
+    models: Option<Vec<Use>>,
+    /// An estimate; `null` after fewer than four charged calls.
+    forecast: Option<Outlook>,
+}
+
+/// What some calls came to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Use {
+    /// The budget's path, the operation or the model.
+    name: String,
+    /// Calls that ended, however.
+    calls: u64,
+    /// Attempts that were charged.
+    attempts: u64,
+    /// Attempts that the provider answered in full.
+    completed: u64,
+    /// Attempts charged by an estimate.
+    estimated: u64,
+    /// What was charged.
+    spent: Figures,
+}
+
+/// Where a budget's spending leads, at the mean rate so far. An estimate.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Outlook {
+    /// How it was made: `linear`.
+    method: &'static str,
+    /// The time until the deadline or the end of the window; `null` without either.
+    horizon_ms: Option<i64>,
+    tokens: ResourceOutlook,
+    cost: ResourceOutlook,
+    active_time: ResourceOutlook,
+}
+
+/// Where the spending of one resource leads.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ResourceOutlook {
+    /// What will be spent at the horizon, in tokens, nano-dollars or microseconds.
+    at_horizon: Option<i64>,
+    /// The time until the limit is spent; `null` without a limit, or while nothing is spent.
+    limit_in_ms: Option<i64>,
+}
+
+/// The sums of a subtree's calls.
+struct Sums {
+    agents: Vec<RollupRow>,
+    operations: Vec<RollupRow>,
+    models: Vec<RollupRow>,
+}
+
+/// Tells how one budget stands.
+pub(super) async fn check(call: &Call, shown: &str) -> Result<Reply, Problem> {
+    let path = call.caller.path(shown)?;
+    let fisc = &call.state.fisc;
+    let budget = fisc.budget(&path).map_err(|error| call.problem(&error))?;
+    let status = budget.status();
+    let view = Budget::of(&status, fisc, &call.caller);
+    let sums = sums(call, &path, false).await?;
+    let check = Check {
+        forecast: sums.and_then(|sums| outlook(&status, &view, fisc, &sums.agents)),
+        budget: view,
+    };
+    Ok(Reply::new(StatusCode::OK, &check))
+}
+
+/// Tells what the calls of a budget and of those below it came to.
+pub(super) async fn report(call: &Call, shown: &str) -> Result<Reply, Problem> {
+    let path = call.caller.path(shown)?;
+    let fisc = &call.state.fisc;
+    let budget = fisc.budget(&path).map_err(|error| call.problem(&error))?;
+    let status = budget.status();
+    let sums = sums(call, &path, true).await?;
+    let view = Budget::of(&status, fisc, &call.caller);
+    let forecast = sums
+        .as_ref()
+        .and_then(|sums| outlook(&status, &view, fisc, &sums.agents));
+    let statuses = fisc.statuses();
+    let below = statuses.iter().filter(|other| within(&other.path, &path));
+    let names: HashMap<BudgetId, &str> = statuses
+        .iter()
+        .map(|status| (status.id, status.path.as_str()))
+        .collect();
+    let agent = |row: &RollupRow| {
+        let path = row.budget.and_then(|id| names.get(&id).copied());
+        call.caller.name(path.unwrap_or_default())
+    };
+    let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
+    let uses = |rows: Option<&Vec<RollupRow>>, name: &dyn Fn(&RollupRow) -> String| {
+        rows.map(|rows| rows.iter().map(|row| Use::of(row, name(row))).collect())
+    };
+    let sums = sums.as_ref();
+    let report = Report {
+        at_us: fisc.now().0,
+        budgets: below
+            .map(|status| Budget::of(status, fisc, &call.caller))
+            .collect(),
+        agents: uses(sums.map(|sums| &sums.agents), &agent),
+        operations: uses(sums.map(|sums| &sums.operations), &|row| {
+            text(&row.operation)
+        }),
+        models: uses(sums.map(|sums| &sums.models), &|row| text(&row.model)),
+        forecast,
+    };
+    Ok(Reply::new(StatusCode::OK, &report))
+}
+
+/// Sums the calls of a subtree; `None` where no ledger is kept. Reads beside the writer, on a
+/// thread of its own.
+async fn sums(call: &Call, path: &str, all: bool) -> Result<Option<Sums>, Problem> {
+    let fisc = &call.state.fisc;
+    let Some(file) = fisc.ledger() else {
+        return Ok(None);
+    };
+    let file = file.to_owned();
+    let within = |status: &BudgetStatus| within(&status.path, path);
+    let statuses = fisc.statuses();
+    let budgets = statuses.iter().filter(|status| within(status));
+    let filter = Filter {
+        budgets: Some(budgets.map(|status| status.id).collect()),
+        ..Filter::default()
+    };
+    let read = move || {
+        let reader = Reader::open(&file)?;
+        let _moment = reader.snapshot()?;
+        let by = |budget, operation, model| GroupBy {
+            budget,
+            operation,
+            model,
+            ..GroupBy::default()
+        };
+        let rows = |by: GroupBy, wanted: bool| {
+            if wanted {
+                reader.rollups(&filter, by)
+            } else {
+                Ok(Vec::new())
+            }
+        };
+        Ok::<_, fisc::Error>(Sums {
+            agents: rows(by(true, false, false), true)?,
+            operations: rows(by(false, true, false), all)?,
+            models: rows(by(false, false, true), all)?,
+        })
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    match read {
+        Ok(Ok(sums)) => Ok(Some(sums)),
+        Ok(Err(error)) => Err(call.problem(&error)),
+        Err(_) => Err(Problem::new(Kind::Internal, "the ledger was not read")),
+    }
+}
+
+// === impl Use ===
+
+impl Use {
+    fn of(row: &RollupRow, name: String) -> Use {
+        let totals = &row.totals;
+        Use {
+            name,
+            calls: totals.calls,
+            attempts: totals.attempts,
+            completed: totals.completed,
+            estimated: totals.estimated,
+            spent: totals.amount.into(),
+        }
+    }
+}
+
+/// Makes the forecast of one budget.
+fn outlook(
+    status: &BudgetStatus,
+    view: &Budget,
+    fisc: &Fisc,
+    by_budget: &[RollupRow],
+) -> Option<Outlook> {
+    let now = fisc.now();
+    let (spent, since, until) = counted(status, view.deadline())?;
+    let attempts = by_budget.iter().map(|row| row.totals.attempts).sum();
+    let left = until.map(|until| until.since(now));
+    let of = |resource: Resource| {
+        let past = Past {
+            spent: spent.get(resource),
+            attempts,
+            elapsed: now.since(since),
+        };
+        let limit = status.terms.limits.get(resource);
+        let found = Forecast::linear(&past, limit, left)?;
+        Some(ResourceOutlook {
+            at_horizon: found.at_horizon,
+            limit_in_ms: found.limit_in.map(millis),
+        })
+    };
+    Some(Outlook {
+        method: Forecast::LINEAR,
+        horizon_ms: left.map(millis),
+        tokens: of(Resource::Tokens)?,
+        cost: of(Resource::Cost)?,
+        active_time: of(Resource::Time)?,
+    })
+}
+
+/// Returns what counts against the limits now, since when, and until when. A rolling window ends
+/// at no time, so that nothing can be said of it.
+fn counted(
+    status: &BudgetStatus,
+    deadline: Option<Timestamp>,
+) -> Option<(Amount, Timestamp, Option<Timestamp>)> {
+    match (status.terms.window, status.window) {
+        (Window::None, _) => Some((status.spent, status.allocated, deadline)),
+        (Window::Calendar { .. }, Some(span)) => {
+            let since = span.start.max(status.allocated);
+            let until = deadline.into_iter().chain([span.end]).min();
+            Some((status.window_spent, since, until))
+        }
+        (Window::Calendar { .. } | Window::Rolling(_), _) => None,
+    }
+}
+
+fn millis(time: TimeUs) -> i64 {
+    time.0 / 1000
+}
