@@ -82,8 +82,10 @@ const MUTANTS: [Mutant; 13] = [
     Mutant {
         name: "hold not undone when an ancestor refuses",
         file: "crates/core/src/tree/admit.rs",
-        right: "- sums[i].max(claims[i])\n                };\n            }\n            next = node.parent;\n",
-        wrong: "- sums[i].max(claims[i])\n                };\n            }\n            next = None;\n",
+        right: "- sums[i].max(claims[i])\n                };\n            }\n            \
+                next = node.parent;\n",
+        wrong: "- sums[i].max(claims[i])\n                };\n            }\n            \
+                next = None;\n",
         package: "fisc-core",
         test: "scenarios::admission",
     },

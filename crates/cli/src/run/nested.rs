@@ -274,15 +274,21 @@ impl Nested {
     async fn release(&self) -> Vec<Budget> {
         let path = format!("{}/release", remote::at(&self.path));
         let patience = self.plan.grace.min(super::watch::DRAIN_MAX);
+        let mut last = Vec::new();
         let release = async {
             loop {
-                let done: Result<Value, Trouble> = self.outer.post(&path, &json!({})).await;
-                match done {
-                    Err(trouble) if trouble.is("calls_running") => {
-                        tokio::time::sleep(END_LOOK).await;
+                // As they stand before the release: after it nothing is left of any limit.
+                let budgets = self.standing().await?;
+                let running = budgets.first().is_some_and(|budget| budget.running > 0);
+                last = budgets;
+                if !running {
+                    let done: Result<Value, Trouble> = self.outer.post(&path, &json!({})).await;
+                    match done {
+                        Err(trouble) if trouble.is("calls_running") => {}
+                        done => return done,
                     }
-                    done => return done,
                 }
+                tokio::time::sleep(END_LOOK).await;
             }
         };
         match tokio::time::timeout(patience, release).await {
@@ -296,13 +302,18 @@ impl Nested {
                 self.path
             ),
         }
+        last
+    }
+
+    /// Returns how the run's budget and those below it stand.
+    async fn standing(&self) -> Result<Vec<Budget>, Trouble> {
         let within = |budget: &Budget| {
             let rest = budget.path.strip_prefix(&self.path);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let mut budgets = self.outer.budgets().await.unwrap_or_default();
+        let mut budgets = self.outer.budgets().await?;
         budgets.retain(within);
-        budgets
+        Ok(budgets)
     }
 
     /// Returns how the outer run's token names what the inner one names.

@@ -117,6 +117,8 @@ assert call() == 200, "the outer run goes on"
     assert!(spent > 0 && spent <= limit, "{spent} of {limit}");
     assert_eq!(limit, 300_000);
     assert_eq!(inner["budgets"][0]["cost"]["spent"], spent);
+    assert_eq!(inner["budgets"][0]["cost"]["held"], 0);
+    assert_ne!(inner["budgets"][0]["cost"]["level"], "green");
     assert_eq!(inner["outcome"], "completed");
     assert_eq!(inner["run"], outer.report["run"]);
     // The tree: the inner run's agent is below it, the outer's own beside it.
@@ -174,7 +176,8 @@ assert inside(["--cost", "0.2"], inner) == 0
 fn a_run_can_be_below_a_budget_of_the_outer_one() {
     let program = r#"
 options = ["--parent", "team/a", "--cost", "0.2", "-b", "helper=0.1,weight=2"]
-assert inside(options, "assert call() == 200") == 0
+assert inside([*options, "--json", "inner.json"], "assert call() == 200") == 0
+assert json.load(open("inner.json"))["budgets"][0]["level"] == "green", "as it stood at the end"
 assert inside(["--parent", "nobody"], "pass") == 2
 "#;
     let outer = run(&["--cost", "1", "-b", "team/a=0.5"], program).succeeds();

@@ -11,7 +11,7 @@ use fisc::{Amount, Limits, Permille, Resource, TimeUs};
 use fisc_core::{Money, TokenCounting};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
-use utoipa::{ToSchema, openapi};
+use utoipa::ToSchema;
 
 use super::problem::{Kind, Problem};
 use crate::config::amounts::{self, TokenAmount};
@@ -112,8 +112,8 @@ impl TokensText {
 }
 
 impl utoipa::PartialSchema for TokensText {
-    fn schema() -> openapi::RefOr<openapi::Schema> {
-        use openapi::schema::{Object, OneOfBuilder, Type};
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::schema::{Object, OneOfBuilder, Type};
 
         let text = Object::with_type(Type::String);
         let number = Object::with_type(Type::Integer);
