@@ -12,10 +12,21 @@ pub(crate) const ROOM: i64 = 1 << 60;
 pub(crate) struct Bench {
     /// The tree.
     pub(crate) tree: Tree,
-    /// The deepest budget.
+    /// The budget whose call is next.
     pub(crate) leaf: BudgetId,
+    /// The budgets that call in turn.
+    leaves: Vec<BudgetId>,
     events: Vec<Event>,
     next: u128,
+}
+
+/// Every resource limited to this much.
+fn limited(limit: i64) -> Terms {
+    let all = |limits: Limits, resource| limits.with(resource, Some(limit));
+    Terms {
+        limits: Resource::ALL.into_iter().fold(Limits::NONE, all),
+        ..Terms::default()
+    }
 }
 
 /// Returns what one call holds.
@@ -28,25 +39,47 @@ pub(crate) fn call() -> Amount {
 impl Bench {
     /// Makes a chain of `depth` budgets; the root's limit is a little tighter than the others'.
     pub(crate) fn new(depth: usize) -> Bench {
-        let (mut tree, mut events) = (Tree::default(), Vec::new());
-        let mut leaf = None;
-        for level in 1..=depth {
-            let limit = ROOM - if level == 1 { 1000 } else { 0 };
-            let limited = |all: Limits, resource| all.with(resource, Some(limit));
-            let terms = Terms {
-                limits: Resource::ALL.into_iter().fold(Limits::NONE, limited),
-                ..Terms::default()
-            };
-            let at = Timestamp(0);
-            let id = tree.allocate(at, leaf, &format!("b{level}"), terms, &mut events);
-            leaf = Some(id.expect("a chain of at most eight"));
+        let mut bench = Bench::with_root();
+        for level in 2..=depth {
+            bench.leaf = bench.allocate(bench.leaf, &format!("b{level}"));
         }
+        bench.leaves = vec![bench.leaf];
+        bench
+    }
+
+    /// Makes a tree of so many agents at depth 5, at most 500 in a group, who call in turn.
+    pub(crate) fn crowd(agents: usize) -> Bench {
+        let mut bench = Bench::with_root();
+        let (root, mut group) = (bench.leaf, bench.leaf);
+        for agent in 0..agents {
+            if agent % 500 == 0 {
+                let department = bench.allocate(root, &format!("department-{agent}"));
+                let team = bench.allocate(department, "team");
+                group = bench.allocate(team, "group");
+            }
+            let leaf = bench.allocate(group, &format!("agent-{agent}"));
+            bench.leaves.push(leaf);
+        }
+        bench
+    }
+
+    fn with_root() -> Bench {
+        let (mut tree, mut events) = (Tree::default(), Vec::new());
+        let root = tree.allocate(Timestamp(0), None, "b1", limited(ROOM - 1000), &mut events);
         Bench {
             tree,
-            leaf: leaf.expect("at least one budget"),
+            leaf: root.expect("a root"),
+            leaves: Vec::new(),
             events,
             next: 0,
         }
+    }
+
+    fn allocate(&mut self, parent: BudgetId, name: &str) -> BudgetId {
+        let at = Timestamp(0);
+        self.tree
+            .allocate(at, Some(parent), name, limited(ROOM), &mut self.events)
+            .expect("at most eight deep")
     }
 
     /// Takes a hold of one call and settles it with a little less.
@@ -61,6 +94,7 @@ impl Bench {
     /// Takes a hold under a new id, spread like a time-ordered random one.
     pub(crate) fn hold(&mut self, amount: Amount) -> Result<HoldId, Refusal> {
         self.next += 1;
+        self.leaf = self.leaves[self.next as usize % self.leaves.len()];
         let random = (self.next as u64).wrapping_mul(0xD134_2543_DE82_EF95);
         let id = HoldId(self.next << 80 | u128::from(random));
         self.tree
