@@ -74,6 +74,9 @@ pub enum TreeError {
     ElapsedOnWindow,
     /// Only siblings lend to each other.
     NotSiblings,
+    /// A loan between budgets that count in different windows, or from what is carved out to what
+    /// is not.
+    UnlikeTerms,
     /// The loan would make a circle of debts.
     LoanCycle,
     /// There is nothing that may be lent: no limit, no free surplus, or a level from Red on.
@@ -170,6 +173,10 @@ impl fmt::Display for TreeError {
                 f.write_str("an elapsed limit cannot be combined with a window")
             }
             TreeError::NotSiblings => f.write_str("only siblings lend to each other"),
+            TreeError::UnlikeTerms => f.write_str(
+                "only budgets of the same window lend to each other, and carved-out ones only to \
+                 carved-out ones",
+            ),
             TreeError::LoanCycle => f.write_str("the loan would make a circle of debts"),
             TreeError::NothingToLend => f.write_str("there is nothing that may be lent"),
         }

@@ -143,7 +143,12 @@ impl Engine {
         terms: Terms,
     ) -> Result<Written<()>, Error> {
         self.admits()?;
+        let sharing = self.tree.budget(budget).map(|view| view.terms.sharing);
         self.tree.set_terms(budget, terms, &mut self.events)?;
+        if sharing != Some(terms.sharing) {
+            // The old shares hold no more, and nobody else would say so.
+            self.tree.rebalance(now, budget, &mut self.events)?;
+        }
         let terms = self.standing_text(budget);
         let ticket = self.append(now, Entry::Terms { budget, terms });
         Ok(((), self.append_touched(now).or(ticket)))
@@ -208,18 +213,17 @@ impl Engine {
             return Ok((receipt, None));
         }
         let overrun = receipt.overrun;
-        Ok((
-            receipt,
-            self.append(
-                now,
-                Entry::Settle {
-                    id,
-                    amount,
-                    overrun,
-                    facts,
-                },
-            ),
-        ))
+        let settled = Entry::Settle {
+            id,
+            amount,
+            overrun,
+            facts,
+        };
+        let ticket = self.append(now, settled);
+        // What is past is written after what made it so: a crash between the two leaves too much
+        // in the present window, not too little.
+        self.append_touched(now);
+        Ok((receipt, ticket))
     }
 
     pub(crate) fn void(
@@ -233,16 +237,10 @@ impl Engine {
         if !was_open {
             return Ok((receipt, None));
         }
-        Ok((
-            receipt,
-            self.append(
-                now,
-                Entry::Void {
-                    id,
-                    reason: reason.to_owned(),
-                },
-            ),
-        ))
+        let reason = reason.to_owned();
+        let ticket = self.append(now, Entry::Void { id, reason });
+        self.append_touched(now);
+        Ok((receipt, ticket))
     }
 
     /// Ends a doubt with what the call did cost after all.
@@ -266,19 +264,19 @@ impl Engine {
         let (opened, budget) = (doubt.opened, doubt.budget);
         self.tree.correct(opened, budget, by, &mut self.events)?;
         let doubt = self.in_doubt.remove(&id).expect("it was found above");
-        let reason = reason.to_owned();
-        Ok((
-            doubt,
-            self.append(
-                now,
-                Entry::Correct {
-                    id,
-                    by,
-                    usage: None,
-                    reason,
-                },
-            ),
-        ))
+        if !by.is_non_negative() {
+            // What is taken back from the past is written before: see above.
+            self.append_touched(now);
+        }
+        let corrected = Entry::Correct {
+            id,
+            by,
+            usage: None,
+            reason: reason.to_owned(),
+        };
+        let ticket = self.append(now, corrected);
+        self.append_touched(now);
+        Ok((doubt, ticket))
     }
 
     /// Charges a restored hold whose end nobody knows at what it holds, and lists it.

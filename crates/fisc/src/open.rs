@@ -130,6 +130,7 @@ fn restore_recent(engine: &mut Engine, reader: &Reader, since: Timestamp) -> Res
             let charged = match &row.entry {
                 Entry::Settle { amount, .. } => *amount,
                 Entry::Doubt { charged, .. } => *charged,
+                Entry::Correct { by, .. } => *by,
                 _ => continue,
             };
             engine.tree.restore_recent(row.budget, row.at, charged);

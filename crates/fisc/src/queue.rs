@@ -60,7 +60,8 @@ impl Queue {
             (waiting.contended, waiting.child) = (contended, child);
             return waiting.number;
         }
-        self.lift(contended, child);
+        let lifted = self.lifted(contended, child);
+        self.served.insert(child, lifted);
         self.next += 1;
         self.waiting.push(Waiting {
             number: self.next,
@@ -89,7 +90,8 @@ impl Queue {
                 return false;
             }
             let child = child_of(tree, budget, waiting.contended);
-            let mine = (self.served(child), number.unwrap_or(u64::MAX));
+            let mine = self.lifted(waiting.contended, child);
+            let mine = (mine, number.unwrap_or(u64::MAX));
             let first = (self.served(waiting.child), waiting.number) < mine;
             first && !is_covered(tree, child, waiting.contended, amount)
         };
@@ -108,8 +110,9 @@ impl Queue {
         for at in contended {
             let child = child_of(tree, budget, at);
             let weight = (tree.budget(child)).map_or(1, |view| view.terms.weight.0.max(1));
-            let served = self.served.entry(child).or_default();
-            *served = served.saturating_add(part(tree, at, amount) / u128::from(weight));
+            let before = self.lifted(at, child);
+            let after = before.saturating_add(part(tree, at, amount) / u128::from(weight));
+            self.served.insert(child, after);
         }
     }
 
@@ -131,20 +134,19 @@ impl Queue {
         self.served.get(&child).copied().unwrap_or(0)
     }
 
-    /// Lifts a child none of whose calls waited to the least counter of those who wait.
-    fn lift(&mut self, contended: BudgetId, child: BudgetId) {
-        let mut others = self.waiting.iter().filter(|w| w.contended == contended);
-        if others.clone().any(|waiting| waiting.child == child) {
-            return;
+    /// The counter of a child: of one none of whose calls waits at `contended`, at least the
+    /// least of those who wait there.
+    fn lifted(&self, contended: BudgetId, child: BudgetId) -> u128 {
+        let own = self.served(child);
+        let mut there = self.waiting.iter().filter(|w| w.contended == contended);
+        if there.clone().any(|waiting| waiting.child == child) {
+            return own;
         }
-        let least = others
+        let least = there
             .by_ref()
             .map(|waiting| self.served(waiting.child))
             .min();
-        if let Some(least) = least {
-            let served = self.served.entry(child).or_default();
-            *served = (*served).max(least);
-        }
+        own.max(least.unwrap_or(0))
     }
 }
 
@@ -263,7 +265,23 @@ mod tests {
         // Double weight: the same service counts half.
         queue.count(&tree, d, tokens(20));
         let half = queue.served(a) / 2;
-        assert_eq!(queue.served(d), half);
+        assert_eq!(queue.served(d) - queue.served(a), half);
+    }
+
+    #[test]
+    fn a_new_name_overtakes_nobody() {
+        let (tree, ids) = tree();
+        let (root, a, b, c) = (ids[0], ids[1], ids[2], ids[3]);
+        let mut queue = Queue::default();
+        let of_a = queue.join(&tree, None, a, root, &wake());
+        queue.count(&tree, a, tokens(60));
+        // b has never been served and c neither: that they come late earns them nothing.
+        assert_eq!(queue.stands_behind(&tree, None, b, tokens(1)), Some(root));
+        let of_b = queue.join(&tree, None, b, root, &wake());
+        queue.leave(of_a);
+        queue.count(&tree, c, tokens(10));
+        assert!(queue.served(c) > queue.served(b));
+        assert_eq!(queue.stands_behind(&tree, Some(of_b), b, tokens(1)), None);
     }
 
     #[test]

@@ -50,6 +50,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 struct Place {
     shared: Arc<Shared>,
     number: Option<u64>,
+    budget: BudgetId,
     wake: Arc<Notify>,
 }
 
@@ -99,7 +100,7 @@ impl Budget {
             .ticks()
             .0
             .saturating_add(clock::span(patience.0).0);
-        let mut place = Place::new(shared);
+        let mut place = Place::new(shared, self.id);
         loop {
             let wake = Arc::clone(&place.wake);
             let (refusal, deadline) = match self.attempt(&mut call, &mut plan, &mut place)? {
@@ -134,7 +135,13 @@ impl Budget {
         let now = shared.clock.now();
         let mut guard = shared.engine();
         let engine = &mut *guard;
-        let refusal = match choose(engine, self.id, plan) {
+        let mut chosen = choose(engine, self.id, plan);
+        if let Plan::Wait { least, .. } = chosen
+            && (engine.tree).want(now, self.id, least, &mut engine.events)
+        {
+            chosen = choose(engine, self.id, plan);
+        }
+        let refusal = match chosen {
             Plan::Hold { amount, .. } if let Some(at) = place.behind(engine, self.id, amount) => {
                 Refusal::NotNow(taken(engine, at, amount))
             }
@@ -235,10 +242,11 @@ fn taken(engine: &Engine, at: BudgetId, needed: Amount) -> Shortfall {
 // === impl Place ===
 
 impl Place {
-    fn new(shared: &Arc<Shared>) -> Place {
+    fn new(shared: &Arc<Shared>, budget: BudgetId) -> Place {
         Place {
             shared: Arc::clone(shared),
             number: None,
+            budget,
             wake: Arc::new(Notify::new()),
         }
     }
@@ -267,7 +275,12 @@ impl Drop for Place {
     /// Whatever came of it, and also when the caller is gone: the next one's turn.
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
-        self.shared.engine().queue.leave(number);
+        {
+            let mut engine = self.shared.engine();
+            engine.queue.leave(number);
+            // Others who wait at this budget say so again when they look again.
+            engine.tree.stop_waiting(self.budget);
+        }
         self.shared.waiting.fetch_sub(1, Ordering::SeqCst);
         self.shared.made_room();
     }

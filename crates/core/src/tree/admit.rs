@@ -15,6 +15,8 @@ enum Cap {
     Ordinary,
     /// All of it.
     Whole,
+    /// All of it but what is shared out to siblings: for a call that runs already.
+    Running,
 }
 
 /// Which sum decides: with the open holds, or as if they were voided.
@@ -59,7 +61,7 @@ impl Tree {
         self.nodes
             .get(budget.0 as usize)
             .ok_or(TreeError::UnknownBudget(budget))?;
-        self.check_range(amount)?;
+        self.check_range(Some(budget), amount)?;
         self.count_call(now, budget);
         let mut decision = self.decide(now, budget, amount, finalize);
         if let Err(Refusal::NotNow(_)) = decision {
@@ -71,7 +73,7 @@ impl Tree {
         match decision {
             Err(refusal) => return Ok(Err(refusal)),
             Ok(Cap::Ordinary) => {}
-            Ok(Cap::Whole) => {
+            Ok(Cap::Whole | Cap::Running) => {
                 self.node_mut(budget).finalized |= !finalize;
                 self.touched.push(budget);
                 events.push(Event::Finalize { budget });
@@ -95,7 +97,7 @@ impl Tree {
     }
 
     /// Adds `by` to an open hold at its budget and every ancestor, or at none. The whole limit
-    /// may be used: the call is running, and ending it late costs more than its reserve. What a
+    /// may be used, though not what is shared out to siblings: the call is running, and ending it late costs more than its reserve. What a
     /// single call may hold bounds the sum.
     pub fn extend(
         &mut self,
@@ -107,7 +109,7 @@ impl Tree {
         if !by.is_non_negative() {
             return Err(TreeError::Negative);
         }
-        self.check_range(by)?;
+        self.check_range(Some(hold.budget), by)?;
         if self
             .node(hold.budget)
             .deadline
@@ -206,7 +208,7 @@ impl Tree {
 
     fn judge_extension(&self, hold: Hold, by: Amount, amount: Amount) -> Result<(), Refusal> {
         self.judge_size(hold.budget, amount, by)?;
-        let Some(short) = self.shortfall(hold.budget, by, Cap::Whole, Sum::Load) else {
+        let Some(short) = self.shortfall(hold.budget, by, Cap::Running, Sum::Load) else {
             return Ok(());
         };
         // With every hold voided, this one's own would have to fit anew.
@@ -323,7 +325,7 @@ impl Tree {
 
 /// Checks that a child's claim of `amount` fits at `parent` and above.
 pub(super) fn fits(tree: &Tree, parent: BudgetId, amount: Amount) -> Result<(), TreeError> {
-    tree.check_range(amount)?;
+    tree.check_range(Some(parent), amount)?;
     match tree.shortfall(parent, amount, Cap::Whole, Sum::Load) {
         Some(short) => Err(TreeError::DoesNotFit(short)),
         None => Ok(()),
@@ -352,7 +354,8 @@ fn limits(node: &Node, cap: Cap, sum: Sum) -> Amount {
     match (cap, sum) {
         (Cap::Ordinary, Sum::Load) => node.ordinary,
         (Cap::Ordinary, Sum::Floor) => node.unreserved,
-        (Cap::Whole, _) => node.cap,
+        (Cap::Running, Sum::Load) => node.cap.min(node.share.or(i64::MAX)),
+        (Cap::Whole | Cap::Running, _) => node.cap,
     }
 }
 

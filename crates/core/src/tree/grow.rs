@@ -141,9 +141,9 @@ impl Tree {
         node.finalized = row.kept.finalized;
         node.window.carried = row.kept.carried;
         node.set_terms(row.id, row.terms, &self.inherited(row.parent));
-        self.check_range(node.claim)?;
+        self.check_range(row.parent, node.claim)?;
         self.insert(row.id, node, row.parent);
-        self.check_range(row.own_spent)?;
+        self.check_range(Some(row.id), row.own_spent)?;
         self.book(row.id, row.allocated, row.own_spent, Amount::ZERO);
         self.node_mut(row.id).spent_before_red = row.own_spent != Amount::ZERO;
         self.excuse(row.id);
@@ -174,10 +174,16 @@ impl Tree {
     /// Returns what a journal must remember of a budget beside its terms.
     pub fn kept(&self, id: BudgetId) -> Kept {
         let node = self.node(id);
+        // What running calls have metered so far is spent here, and not in a journal.
+        let metered = node
+            .window
+            .span
+            .map_or(Amount::ZERO, |span| self.metered_before(id, span.start));
+        let past = node.window.past_spent.checked_sub(metered);
         Kept {
             loaned: node.loaned,
             window: node.window.span,
-            past_spent: node.window.past_spent,
+            past_spent: past.map_or(Amount::ZERO, |past| past.max(Amount::ZERO)),
             carried: node.window.carried,
             finalized: node.finalized,
         }
@@ -205,7 +211,7 @@ impl Tree {
         if self.holds.contains_key(&id) {
             return Err(TreeError::Conflict(id));
         }
-        self.check_range(amount)?;
+        self.check_range(Some(budget), amount)?;
         self.holds.insert(
             id,
             Hold {
@@ -225,8 +231,16 @@ impl Tree {
     /// bounds on depth and width. Unknown names are then metered on this budget.
     pub fn may_grow(&self, id: BudgetId) -> bool {
         let node = self.node(id);
-        let room = (node.depth as usize) < MAX_DEPTH && node.children.len() < MAX_CHILDREN;
+        let room = (node.depth as usize) < MAX_DEPTH && !self.is_full(node);
         room && self.binding_level(id).0 < Level::Red
+    }
+
+    /// Says whether a budget has all the children it may have; those whose work is done do not
+    /// count.
+    fn is_full(&self, node: &Node) -> bool {
+        let lives = |child: &&BudgetId| self.node(**child).terms.state != State::Released;
+        node.children.len() >= MAX_CHILDREN
+            && node.children.values().filter(lives).count() >= MAX_CHILDREN
     }
 
     fn check_place(&self, parent: Option<BudgetId>, name: &str) -> Result<(), TreeError> {
@@ -246,7 +260,7 @@ impl Tree {
         if node.depth as usize >= MAX_DEPTH {
             return Err(TreeError::TooDeep);
         }
-        if node.children.len() >= MAX_CHILDREN {
+        if self.is_full(node) {
             return Err(TreeError::TooManyChildren);
         }
         Ok(())

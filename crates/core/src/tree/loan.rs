@@ -4,6 +4,7 @@
 //! debt is repaid first from the borrower's next raise or leftover, and ends with the lender's
 //! window. What is not repaid when the borrower is released is a transfer on record.
 
+use super::node::same_window;
 use super::{Node, Tree};
 use crate::amount::{Amount, Resource};
 use crate::event::Event;
@@ -12,6 +13,7 @@ use crate::level::Level;
 use crate::refusal::TreeError;
 use crate::sharing::lend::{Lender, Lending};
 use crate::terms::{Claim, State};
+use crate::window::Window;
 
 /// What one budget lent to a sibling and did not get back yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +141,15 @@ impl Tree {
         let (one, other) = (self.node(lender), self.node(borrower));
         if lender == borrower || one.parent.is_none() || one.parent != other.parent {
             return Err(TreeError::NotSiblings);
+        }
+        let lasting = |window: Window| !matches!(window, Window::Rolling(_));
+        let (window, to) = (one.terms.window, other.terms.window);
+        // Lent once, it would come back to the borrower in each of its windows.
+        let windows = same_window(window, to) && lasting(window);
+        // Else what is carved out for the lender would be anybody's.
+        let claims = one.terms.claim != Claim::Limit || other.terms.claim == Claim::Limit;
+        if !windows || !claims {
+            return Err(TreeError::UnlikeTerms);
         }
         Ok(())
     }

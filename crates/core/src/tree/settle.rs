@@ -46,7 +46,8 @@ impl Tree {
             return self.ended_receipt(id, repeated);
         };
         // The hold is in every sum already: only what exceeds it is new.
-        self.check_range(actual.checked_sub(hold.amount)?.max(Amount::ZERO))?;
+        let more = actual.checked_sub(hold.amount)?.max(Amount::ZERO);
+        self.check_range(Some(hold.budget), more)?;
         let early = self.binding_level(hold.budget).0 < Level::Red;
         let overrun = if actual.fits(&hold.amount) {
             self.end(id, hold, actual)?;
@@ -124,7 +125,7 @@ impl Tree {
         if !ended.checked_add(by)?.is_non_negative() {
             return Err(TreeError::Negative);
         }
-        self.check_range(by.max(Amount::ZERO))?;
+        self.check_range(Some(budget), by.max(Amount::ZERO))?;
         let before = self.path_over(budget);
         self.book(budget, opened, by, Amount::ZERO);
         self.record_overrun(budget, &before, events);
@@ -132,13 +133,21 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes sure that adding `amount` anywhere keeps every sum in range: the root's load is
-    /// the largest sum there is.
-    pub(super) fn check_range(&self, amount: Amount) -> Result<(), OutOfRange> {
-        match self.nodes.first() {
-            Some(root) => root.load.checked_add(amount).map(|_| ()),
-            None => Ok(()),
+    /// Makes sure that adding `amount` at `leaf` keeps every sum on its path in range: what
+    /// counts in the window, and what was ever spent and is held.
+    pub(super) fn check_range(
+        &self,
+        leaf: Option<BudgetId>,
+        amount: Amount,
+    ) -> Result<(), OutOfRange> {
+        let mut next = leaf;
+        while let Some(id) = next {
+            let node = self.node(id);
+            node.load.checked_add(amount)?;
+            node.spent.checked_add(node.held)?.checked_add(amount)?;
+            next = node.parent;
         }
+        Ok(())
     }
 
     /// Adds to spent and held of a budget's own calls, and to every sum above: in the windows
@@ -173,6 +182,9 @@ impl Tree {
             if node.window.span.is_some() {
                 let counted = node.window.book(opened, spent, held, node.spent);
                 if counted != (spent, held) {
+                    // What is past has changed, and a journal must know.
+                    self.touched.push(id);
+                    let node = &mut self.nodes[id.0 as usize];
                     node.spent = plus(node.spent, spent);
                     node.held = plus(node.held, held);
                     split = true;
@@ -291,7 +303,7 @@ impl Tree {
 
 fn plus(left: Amount, right: Amount) -> Amount {
     left.checked_add(right)
-        .expect("the root's sum was checked, and it is the largest")
+        .expect("every sum of the path was checked before anything was booked")
 }
 
 fn minus(left: Amount, right: Amount) -> Amount {

@@ -147,6 +147,21 @@ impl Tree {
         }
     }
 
+    /// Notes that a call of a budget would need `least` and finds no room for it: its budget is
+    /// not idle, and siblings may have more than they need. Says whether shares were divided
+    /// anew, so that there may be room now.
+    pub fn want(
+        &mut self,
+        now: Timestamp,
+        leaf: BudgetId,
+        least: Amount,
+        events: &mut Vec<Event>,
+    ) -> bool {
+        self.count_call(now, leaf);
+        self.set_waiting(leaf, least);
+        self.divide_on_block(now, leaf, events)
+    }
+
     /// Forgets that a call of a budget waits for room: it gave up.
     pub fn stop_waiting(&mut self, leaf: BudgetId) {
         self.set_waiting(leaf, Amount::ZERO);

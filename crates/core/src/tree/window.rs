@@ -270,6 +270,14 @@ impl Tree {
         }
     }
 
+    /// What calls at a budget and below have metered that began before `start` and still run.
+    pub(super) fn metered_before(&self, id: BudgetId, start: Timestamp) -> Amount {
+        let early = (self.holds.values())
+            .filter(|hold| hold.opened < start && hold.metered != Amount::ZERO)
+            .filter(|hold| self.is_within(hold.budget, id));
+        early.fold(Amount::ZERO, |sum, hold| sum.saturating_add(hold.metered))
+    }
+
     /// What is held at a budget and below by calls that began before `start`.
     fn held_before(&self, id: BudgetId, start: Timestamp) -> Amount {
         let early = (self.holds.values())
@@ -294,12 +302,13 @@ impl Tree {
                 let (claim, spent) = (child.claim.get(resource), child.spent_now(resource));
                 let (load, floor) = (child.load.get(resource), child.floor.get(resource));
                 let committed = spent + child.held_now(resource);
-                kept += load.max(claim) - committed;
-                kept_idle += floor.max(claim) - spent;
+                kept = kept.saturating_add(load.max(claim) - committed);
+                kept_idle = kept_idle.saturating_add(floor.max(claim) - spent);
             }
             let spent = node.spent_now(resource);
-            load.set(resource, spent + node.held_now(resource) + kept);
-            floor.set(resource, spent + kept_idle);
+            let committed = spent + node.held_now(resource);
+            load.set(resource, committed.saturating_add(kept));
+            floor.set(resource, spent.saturating_add(kept_idle));
         }
         let node = self.node_mut(id);
         (node.load, node.floor) = (load, floor);

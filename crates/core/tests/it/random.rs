@@ -161,7 +161,7 @@ impl World {
             31 => (6, self.correct()),
             32 | 33 => (7, self.divide()),
             34 => (8, self.expect()),
-            35 => (9, self.lend()),
+            35 | 37 | 38 => (9, self.lend()),
             36 => (10, self.dice.one_in(4) && self.release()),
             _ => (11, self.pass_time()),
         };

@@ -380,6 +380,7 @@ impl Script {
             TreeError::CallsRunning(_) => "calls-running",
             TreeError::ElapsedOnWindow => "elapsed-on-window",
             TreeError::NotSiblings => "not-siblings",
+            TreeError::UnlikeTerms => "unlike-terms",
             TreeError::LoanCycle => "loan-cycle",
             TreeError::NothingToLend => "nothing-to-lend",
         };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fisc::clock::{Clock, ManualClock};
 use fisc::{
-    Amount, Fisc, Limits, Money, Options, Patience, Period, Permille, Resource, Sharing, State,
-    Terms, TimeUs, Timestamp, Tokens, Window, Zone,
+    Amount, CallLabel, Claim, Fisc, Headroom, Limits, Money, Options, Patience, Period, Permille,
+    Plan, Resource, Sharing, State, Terms, TimeUs, Timestamp, Tokens, Window, Zone,
 };
 use fisc_testkit::temp;
 
@@ -190,4 +190,155 @@ async fn the_round_divides_what_an_idle_sibling_leaves() {
     place.pass(5_000_000);
     fisc.tick();
     assert_eq!(room(&fisc, "org/a"), 70);
+}
+
+/// A call as the gateway makes it: it looks at the room first, and waits for its least.
+async fn planned(fisc: &Fisc, path: &str, nanos: i64) -> Result<(), fisc::Error> {
+    let call = CallLabel {
+        operation: "call".into(),
+        model: "".into(),
+        provider: "".into(),
+        price_version: "".into(),
+        attempt: 1,
+        bounded: true,
+    };
+    let plan = |room: &Headroom| {
+        if cost(nanos).fits(&room.now) {
+            Plan::Hold {
+                amount: cost(nanos),
+                bounded: true,
+            }
+        } else if cost(nanos).fits(&room.idle) {
+            Plan::Wait {
+                least: cost(nanos),
+                wanted: cost(nanos),
+            }
+        } else {
+            Plan::Never { least: cost(nanos) }
+        }
+    };
+    let hold = fisc.budget(path)?.hold_planned(call, NOW, plan).await?;
+    hold.settle_amount(cost(nanos))?.durable().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_idle_agents_planned_call_gets_its_share_back() {
+    let place = Place::new();
+    let fisc = place.open();
+    let terms = Terms {
+        sharing: Sharing::Fair,
+        ..limited(100)
+    };
+    fisc.allocate("org", terms).await.expect("a root");
+    fisc.allocate("org/a", Terms::default())
+        .await
+        .expect("it fits");
+    fisc.allocate("org/b", Terms::default())
+        .await
+        .expect("it fits");
+    spend(&fisc, "org/a", 10).await.expect("there is room");
+    spend(&fisc, "org/b", 10).await.expect("there is room");
+    place.pass(130_000_000);
+    spend(&fisc, "org/b", 1).await.expect("there is room");
+    place.pass(5_000_000);
+    fisc.tick();
+    assert_eq!(room(&fisc, "org/a"), 0, "it is idle");
+    place.pass(1_000_000);
+    planned(&fisc, "org/a", 20).await.expect("it calls again");
+}
+
+#[tokio::test]
+async fn who_gives_up_is_idle_again() {
+    let place = Place::new();
+    let fisc = place.open();
+    let terms = Terms {
+        claim: Claim::Guarantee(cost(20)),
+        ..Terms::default()
+    };
+    fisc.allocate("org", limited(100)).await.expect("a root");
+    fisc.allocate("org/a", terms).await.expect("it fits");
+    let b = fisc
+        .allocate("org/b", Terms::default())
+        .await
+        .expect("it fits");
+    let running = b.hold("call", cost(80), NOW).await.expect("it fits");
+    assert!(planned(&fisc, "org/a", 30).await.is_err());
+    place.pass(130_000_000);
+    fisc.tick();
+    assert_eq!(
+        room(&fisc, "org/b"),
+        20,
+        "what was kept for it is reclaimed"
+    );
+    drop(running);
+}
+
+#[tokio::test]
+async fn a_pool_has_no_shares_left() {
+    let fisc = Fisc::in_memory();
+    let terms = Terms {
+        sharing: Sharing::Equal,
+        ..limited(100)
+    };
+    let org = fisc.allocate("org", terms).await.expect("a root");
+    fisc.allocate("org/a", Terms::default())
+        .await
+        .expect("it fits");
+    fisc.allocate("org/b", Terms::default())
+        .await
+        .expect("it fits");
+    assert_eq!(room(&fisc, "org/a"), 50);
+    let pool = |terms: &mut Terms| terms.sharing = Sharing::Pool;
+    fisc.change_terms(org.id(), pool).await.expect("it may");
+    assert_eq!(room(&fisc, "org/a"), 100);
+    let equal = |terms: &mut Terms| terms.sharing = Sharing::Equal;
+    fisc.change_terms(org.id(), equal).await.expect("it may");
+    assert_eq!(room(&fisc, "org/a"), 50);
+}
+
+#[tokio::test]
+async fn what_was_corrected_in_the_past_stays_there_over_a_restart() {
+    let place = Place::new();
+    let fisc = place.open();
+    fisc.allocate("org", daily(100)).await.expect("a root");
+    let root = fisc.root().expect("a root");
+    let mut hold = root.hold("call", cost(50), NOW).await.expect("it fits");
+    hold.begin();
+    // As a crash does: nobody ends it.
+    std::mem::forget(hold);
+    drop(fisc.close().await);
+    let fisc = place.open();
+    let doubt = fisc.in_doubt().remove(0);
+    place.pass(DAY);
+    spend(&fisc, "org", 60).await.expect("a new day");
+    let resolved = fisc.resolve_doubt(doubt.id, cost(0), "it never came").await;
+    resolved.expect("it is in doubt");
+    assert_eq!(room(&fisc, "org"), 40);
+    fisc.close().await.expect("it closes");
+    assert_eq!(room(&place.open(), "org"), 40);
+}
+
+#[tokio::test]
+async fn the_largest_amounts_below_another_window_are_refused_and_nothing_panics() {
+    let fisc = Fisc::in_memory();
+    fisc.allocate("org", Terms::default())
+        .await
+        .expect("a root");
+    let largest = Terms {
+        claim: Claim::Limit,
+        ..daily(i64::MAX)
+    };
+    fisc.allocate(
+        "org/w",
+        Terms {
+            limits: Limits::NONE,
+            ..daily(0)
+        },
+    )
+    .await
+    .expect("it fits");
+    fisc.allocate("org/w/a", largest).await.expect("it fits");
+    assert!(fisc.allocate("org/w/b", largest).await.is_err());
+    fisc.check().expect("nothing is broken");
 }

@@ -1,6 +1,6 @@
 //! What can be asked of budgets: allocate, check, change, release, top up, lend.
 
-use fisc::{Amount, Budget as Handle, Resource, TimeUs};
+use fisc::{Amount, Budget as Handle, Level, Resource, TimeUs};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -90,6 +90,15 @@ async fn allocate_once(call: &Call, request: AllocateRequest) -> Result<Reply, P
     }
     if path == call.caller.root() {
         return Err(Problem::new(Kind::NameTaken, "it is your own root"));
+    }
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    if let Ok(parent) = state.fisc.budget(parent)
+        && parent.level() >= Level::Red
+    {
+        let detail = "nothing new is begun below it: it is nearly used up";
+        let shown = call.caller.show(&parent.path());
+        let problem = Problem::new(Kind::DoesNotFit, detail);
+        return Err(problem.with("budget", shown.unwrap_or_else(|| path.clone())));
     }
     let allocated = state.fisc.allocate(&path, terms).await;
     let budget = allocated.map_err(|error| call.problem(&error))?;

@@ -175,9 +175,10 @@ impl Problem {
                 let problem = Problem::new(Kind::CallsRunning, error.to_string());
                 return problem.with("running", running);
             }
-            TreeError::NotSiblings | TreeError::LoanCycle | TreeError::NothingToLend => {
-                Kind::LoanImpossible
-            }
+            TreeError::NotSiblings
+            | TreeError::UnlikeTerms
+            | TreeError::LoanCycle
+            | TreeError::NothingToLend => Kind::LoanImpossible,
             _ => Kind::BadTerms,
         };
         Problem::new(kind, error.to_string())

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Someone, check_problem, house, nanos};
+use super::{Someone, check_problem, hold_id, house, nanos};
 use crate::agents::simple;
 
 #[tokio::test]
@@ -278,5 +278,26 @@ async fn what_is_nothing_to_ask_is_said_so() {
         .post("", json!({ "path": "x".repeat(70_000) }))
         .await;
     check_problem(&answer, 413, "request_too_large");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn from_red_on_nothing_new_is_begun() {
+    let house = house("10").await;
+    let program = Someone::program(&house);
+    let child = json!({ "path": "run/a", "tokens": 100 });
+    let child = program.spawn(child).await;
+    let id = hold_id(1);
+    let held = json!({ "id": id, "tokens": 92 });
+    assert_eq!(child.post("/a/holds", held).await.status, 201);
+    let settled = json!({ "tokens": 92 });
+    child
+        .post(&format!("/a/holds/{id}/settle"), settled)
+        .await
+        .ok();
+    let late = json!({ "path": "run/a/late" });
+    let problem = check_problem(&program.post("", late).await, 409, "does_not_fit");
+    assert_eq!(problem["budget"], "run/a");
+    program.spawn(json!({ "path": "run/b" })).await;
     house.stop().await;
 }

@@ -11,10 +11,13 @@ async fn sub_agents_draw_on_the_tree_of_their_parent() {
     let parent = Someone::program(&house)
         .spawn(json!({ "path": "run/p", "tokens": 2000 }))
         .await;
-    let mut calls = tokio::task::JoinSet::new();
+    let mut subs = Vec::new();
     for number in 0..8 {
         let path = format!("p/sub{number}");
-        let sub = parent.spawn(json!({ "path": path, "tokens": "1M" })).await;
+        subs.push(parent.spawn(json!({ "path": path, "tokens": "1M" })).await);
+    }
+    let mut calls = tokio::task::JoinSet::new();
+    for sub in subs {
         let client = house.client.clone();
         calls.spawn(async move {
             let path = format!("/r/{}/v1/chat/completions", sub.credential);
