@@ -19,9 +19,9 @@ use crate::error::Error;
 const LOCK_FILE_BYTES: usize = 4096;
 const STOPPED: &str = "stopped ";
 
-/// How often to try again to take a lock that is held: whoever only asks whether there is a writer
-/// holds it for a moment.
-const RETRIES: u32 = 100;
+/// How often to try again to take a lock that only those hold, each for a moment, who ask whether
+/// there is a writer.
+const RETRIES: u32 = 100_000;
 
 /// The lock, held until dropped.
 pub(crate) struct Lock {
@@ -51,7 +51,7 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(failed("open"))?;
-        let file = match lock_patiently(file) {
+        let file = match lock_patiently(file, journal) {
             Ok(locked) => locked,
             Err((file, Errno::EWOULDBLOCK)) => {
                 let holder = holder_of(&read(&file).unwrap_or_default());
@@ -161,11 +161,16 @@ pub(crate) fn utc(at: Timestamp) -> String {
     )
 }
 
-fn lock_patiently(mut file: File) -> Result<Flock<File>, (File, Errno)> {
+/// Takes the lock, or says that a writer has it. Who only asks for a writer shares the lock with
+/// others who ask, which a writer never does: so the two are told apart, and the former waited for.
+fn lock_patiently(mut file: File, journal: &Path) -> Result<Flock<File>, (File, Errno)> {
     for _ in 0..RETRIES {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Err((held, Errno::EWOULDBLOCK)) => file = held,
             other => return other,
+        }
+        if !matches!(is_held(journal), Ok(false)) {
+            break;
         }
         std::thread::yield_now();
     }

@@ -97,8 +97,8 @@ impl Tree {
     }
 
     /// Adds `by` to an open hold at its budget and every ancestor, or at none. The whole limit
-    /// may be used, though not what is shared out to siblings: the call is running, and ending it late costs more than its reserve. What a
-    /// single call may hold bounds the sum.
+    /// may be used, though not what is shared out to siblings: the call is running, and ending it
+    /// late costs more than its reserve. What a single call may hold bounds the sum.
     pub fn extend(
         &mut self,
         now: Timestamp,
