@@ -72,7 +72,8 @@ pub struct Member {
     pub need: Limits,
     /// What it spent and holds.
     pub committed: Amount,
-    /// What the smallest of its calls that wait for room would hold; nothing when none waits.
+    /// What the last of its calls that found no room would hold; nothing once one found some, or
+    /// gave up.
     pub waiting: Amount,
     /// What nobody can take from it.
     pub guarantee: Amount,

@@ -152,12 +152,7 @@ impl Fisc {
 
     /// Changes what a budget is allowed, even below what it has spent. Durable when it returns.
     pub async fn set_terms(&self, id: BudgetId, terms: Terms) -> Result<(), Error> {
-        let ((), ticket) = self.shared.engine().set_terms(self.now(), id, terms)?;
-        self.shared.made_room();
-        match ticket {
-            Some(ticket) => Ok(ticket.durable().await?),
-            None => Ok(()),
-        }
+        self.change_terms(id, |old| *old = terms).await
     }
 
     /// Returns the budget of that path.

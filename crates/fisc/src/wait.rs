@@ -225,16 +225,23 @@ fn taken(engine: &Engine, at: BudgetId, needed: Amount) -> Shortfall {
     let Some(view) = engine.tree.budget(at) else {
         return nothing_short(at, needed);
     };
-    let limited = |resource: &Resource| view.terms.limits.get(*resource).is_some();
-    let Some(resource) = Resource::ALL.into_iter().find(limited) else {
+    // The resource of which least is left is the one that the others wait for.
+    let used = |resource: Resource| {
+        let limit = view.terms.limits.get(resource)?;
+        let used = i128::from(view.load.get(resource)) * 1_000_000 / i128::from(limit.max(1));
+        Some((used, resource, limit))
+    };
+    let scarce = Resource::ALL.into_iter().filter_map(used).max();
+    let Some((_, resource, limit)) = scarce else {
         return nothing_short(at, needed);
     };
+    let spent = view.window_spent.get(resource);
     Shortfall {
         budget: at,
         resource,
-        limit: view.terms.limits.get(resource).unwrap_or(i64::MAX),
-        spent: view.window_spent.get(resource),
-        held: view.held.get(resource),
+        limit,
+        spent,
+        held: view.load.get(resource) - spent,
         needed: needed.get(resource),
     }
 }

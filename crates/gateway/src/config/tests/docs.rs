@@ -13,7 +13,8 @@ fn blocks(folder: &Path) -> Vec<(PathBuf, String)> {
             found.extend(blocks(&path));
         } else if path.extension().is_some_and(|extension| extension == "md") {
             let page = std::fs::read_to_string(&path).expect("a page");
-            let starts = page.split("```toml\n").skip(1);
+            let marks = page.match_indices("```toml\n");
+            let starts = marks.map(|(at, mark)| &page[at + mark.len()..]);
             let block = |text: &str| text.split("```").next().unwrap_or_default().to_owned();
             let configs = starts.map(block).filter(|text| text.contains("[budget."));
             found.extend(configs.map(|text| (path.clone(), text)));
