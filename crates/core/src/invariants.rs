@@ -102,7 +102,8 @@ fn conservation(budget: BudgetId, node: &Node) -> Result<(), Violation> {
             .overrun
             .get(resource)
             .saturating_add(node.deficit.get(resource));
-        if load > cap.saturating_add(excused) {
+        // A budget that only watches refuses nothing.
+        if !node.terms.observed && load > cap.saturating_add(excused) {
             let found = format!("{resource}: load {load}, limit {cap}, on record {excused}");
             return Err(Violation {
                 invariant: "conservation",

@@ -1,5 +1,6 @@
 //! How far a budget is used up: five levels, from spent and limit.
 
+use crate::amount::Resource;
 use crate::terms::Permille;
 
 /// How far a budget is used up.
@@ -21,6 +22,10 @@ pub enum Level {
 /// Where each level above Green begins, as a share of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Thresholds(pub [Permille; 4]);
+
+/// Where levels begin at one budget, by what is measured; what is not said is as above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Levels([Option<Thresholds>; Levels::COUNT]);
 
 /// How far a level must be left behind before it is left: two points of a hundred.
 const HYSTERESIS: Permille = Permille(20);
@@ -58,6 +63,48 @@ impl Level {
         (self as usize)
             .checked_sub(1)
             .map(|index| Level::ALL[index])
+    }
+}
+
+// === impl Levels ===
+
+impl Levels {
+    /// Every resource, and elapsed time last.
+    const COUNT: usize = Resource::COUNT + 1;
+
+    /// The same thresholds for everything.
+    pub const fn all(thresholds: Thresholds) -> Levels {
+        Levels([Some(thresholds); Levels::COUNT])
+    }
+
+    /// Returns where the levels of a resource begin, or of elapsed time for `None`.
+    pub fn get(&self, resource: Option<Resource>) -> Option<Thresholds> {
+        self.0[Levels::index(resource)]
+    }
+
+    /// Returns the same with the levels of one resource, or of elapsed time, replaced.
+    #[must_use]
+    pub fn with(mut self, resource: Option<Resource>, thresholds: Option<Thresholds>) -> Levels {
+        self.0[Levels::index(resource)] = thresholds;
+        self
+    }
+
+    /// Returns these, and where they say nothing those `above`.
+    #[must_use]
+    pub fn or(&self, above: &Levels) -> Levels {
+        Levels(std::array::from_fn(|i| self.0[i].or(above.0[i])))
+    }
+
+    /// Says whether each level begins within the limit and none before the one below it.
+    pub fn is_ordered(&self) -> bool {
+        let all = self.0.iter().flatten();
+        all.into_iter().all(|Thresholds(begins)| {
+            begins.is_sorted() && begins.iter().all(|begin| *begin <= Permille::ONE)
+        })
+    }
+
+    fn index(resource: Option<Resource>) -> usize {
+        resource.map_or(Resource::COUNT, Resource::index)
     }
 }
 

@@ -27,13 +27,13 @@ pub use amount::{Amount, OutOfRange, Resource, TimeUs, Timestamp, Tokens};
 pub use event::Event;
 pub use forecast::{Forecast, Past};
 pub use id::{BudgetId, HoldId, MAX_NAME_BYTES, NameError, check_name};
-pub use level::{Level, Thresholds};
+pub use level::{Level, Levels, Thresholds};
 pub use money::{Money, ParseMoneyError};
 pub use refusal::{Refusal, Shortfall, TreeError};
 pub use terms::{Claim, Lendable, Limits, Permille, State, Terms, Weight};
 pub use tree::{
-    BudgetView, Headroom, HoldView, IDLE, Kept, Loan, MAX_CHILDREN, MAX_DEPTH, Receipt, Restored,
-    Tree,
+    Acting, BudgetView, Headroom, HoldView, IDLE, Kept, Loan, MAX_CHILDREN, MAX_DEPTH, Receipt,
+    Restored, Tree,
 };
 pub use usage::{TokenClass, TokenCounting, Units, Usage};
 pub use window::{Calendar, Period, Span, Window, Zone, ZoneError};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::amount::Resource;
+use crate::amount::{Resource, Timestamp};
 use crate::id::{BudgetId, HoldId, NameError};
 
 /// What stood in the way of a hold at one budget, in the raw units of one resource.
@@ -33,6 +33,8 @@ pub enum Refusal {
     PerCall(Shortfall),
     /// The time of the budget is over: do not retry.
     Deadline(BudgetId),
+    /// Its calls are slowed there: retry when others ended, or at that time where one is given.
+    Throttled(BudgetId, Option<Timestamp>),
     /// The owner of the budget stopped it for now: retry when it is thawed.
     Frozen(BudgetId),
     /// The budget was released: do not retry.
@@ -72,6 +74,8 @@ pub enum TreeError {
     CallsRunning(u32),
     /// An elapsed limit on a budget that counts anew: it would end in its first window for good.
     ElapsedOnWindow,
+    /// A level begins above the limit, or before the level below it.
+    LevelsOutOfOrder,
     /// Only siblings lend to each other.
     NotSiblings,
     /// A loan between budgets that count in different windows, or from what is carved out to what
@@ -88,7 +92,10 @@ pub enum TreeError {
 impl Refusal {
     /// Says whether the same request may be granted later without anybody raising a limit.
     pub const fn is_temporary(&self) -> bool {
-        matches!(self, Refusal::NotNow(_) | Refusal::Frozen(_))
+        matches!(
+            self,
+            Refusal::NotNow(_) | Refusal::Throttled(..) | Refusal::Frozen(_)
+        )
     }
 
     /// Returns the resource that is short, or `None` for elapsed time.
@@ -97,7 +104,10 @@ impl Refusal {
             Refusal::NotNow(short) | Refusal::Never(short) | Refusal::PerCall(short) => {
                 Some(short.resource)
             }
-            Refusal::Deadline(_) | Refusal::Frozen(_) | Refusal::Released(_) => None,
+            Refusal::Deadline(_)
+            | Refusal::Throttled(..)
+            | Refusal::Frozen(_)
+            | Refusal::Released(_) => None,
         }
     }
 
@@ -107,9 +117,10 @@ impl Refusal {
             Refusal::NotNow(short) | Refusal::Never(short) | Refusal::PerCall(short) => {
                 short.budget
             }
-            Refusal::Deadline(budget) | Refusal::Frozen(budget) | Refusal::Released(budget) => {
-                *budget
-            }
+            Refusal::Deadline(budget)
+            | Refusal::Throttled(budget, _)
+            | Refusal::Frozen(budget)
+            | Refusal::Released(budget) => *budget,
         }
     }
 }
@@ -138,6 +149,7 @@ impl fmt::Display for Refusal {
             Refusal::Never(short) => write!(f, "the hold can never fit ({short})"),
             Refusal::PerCall(short) => write!(f, "the call is larger than one may be ({short})"),
             Refusal::Deadline(_) => f.write_str("the time of the budget is over"),
+            Refusal::Throttled(..) => f.write_str("calls are slowed to make what is left last"),
             Refusal::Frozen(_) => f.write_str("the budget is frozen by its owner"),
             Refusal::Released(_) => f.write_str("the budget was released"),
         }
@@ -171,6 +183,9 @@ impl fmt::Display for TreeError {
             TreeError::CallsRunning(count) => write!(f, "{count} calls are still running"),
             TreeError::ElapsedOnWindow => {
                 f.write_str("an elapsed limit cannot be combined with a window")
+            }
+            TreeError::LevelsOutOfOrder => {
+                f.write_str("levels begin one after the other, the last within the limit")
             }
             TreeError::NotSiblings => f.write_str("only siblings lend to each other"),
             TreeError::UnlikeTerms => f.write_str(

@@ -1,6 +1,7 @@
 //! What a budget is allowed: its limits, what its parent keeps for it, its wrap-up reserve.
 
 use crate::amount::{Amount, Resource, TimeUs};
+use crate::level::Levels;
 use crate::sharing::Sharing;
 use crate::window::Window;
 
@@ -70,6 +71,12 @@ pub struct Terms {
     pub lendable: Lendable,
     /// When what it spent counts anew.
     pub window: Window,
+    /// Where its levels begin; what is not said is as at its parent.
+    pub levels: Levels,
+    /// The most that calls here and below may spend a minute, however much is left.
+    pub rate: Limits,
+    /// Whether it only watches: all is computed and reported, and nothing refused.
+    pub observed: bool,
 }
 
 /// The share of a budget's unheld surplus that siblings may borrow, in thousandths.

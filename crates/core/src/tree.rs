@@ -26,6 +26,7 @@ mod view;
 mod window;
 
 pub use grow::{Kept, Restored};
+pub use levels::Acting;
 pub use loan::Loan;
 pub use settle::Receipt;
 pub use share::IDLE;

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use fisc_core::{
-    Amount, BudgetId, Event, Headroom, HoldId, Loan, Receipt, Refusal, Restored, Terms, Thresholds,
-    Timestamp, Tree,
+    Acting, Amount, BudgetId, Event, Headroom, HoldId, Loan, Receipt, Refusal, Restored, Terms,
+    Thresholds, Timestamp, Tree,
 };
 use fisc_ledger::{BudgetRow, CallLabel, Entry, Facts, Journal, OpenHold, Recovered, Ticket};
 
@@ -16,6 +16,8 @@ use crate::calendar::Zones;
 use crate::error::Error;
 use crate::queue::Queue;
 use crate::terms_text::{self, Standing};
+use crate::throttle::Throttle;
+use crate::wait::Asking;
 
 /// How many entries may wait to be written before nothing new is admitted.
 const BACKLOG_MAX: usize = 65_536;
@@ -47,6 +49,8 @@ pub(crate) struct Engine {
     pub(crate) in_doubt: HashMap<HoldId, InDoubt>,
     /// Calls that wait for room.
     pub(crate) queue: Queue,
+    /// When calls are due where they are slowed.
+    pub(crate) throttle: Throttle,
     /// When what siblings share was last divided in a round.
     pub(crate) divided: Option<Timestamp>,
 }
@@ -81,6 +85,7 @@ impl Engine {
             events: Vec::new(),
             in_doubt: HashMap::new(),
             queue: Queue::default(),
+            throttle: Throttle::default(),
             divided: None,
         }
     }
@@ -155,7 +160,14 @@ impl Engine {
     }
 
     pub(crate) fn headroom(&self, budget: BudgetId, finalize: bool) -> Headroom {
-        self.tree.headroom(budget, finalize)
+        let room = self.tree.headroom(budget, finalize);
+        let acting = self.acting(budget);
+        Headroom { acting, ..room }
+    }
+
+    /// Returns the level that acts on calls of a budget.
+    pub(crate) fn acting(&self, budget: BudgetId) -> Acting {
+        self.tree.acting(budget)
     }
 
     pub(crate) fn hold(
@@ -164,17 +176,18 @@ impl Engine {
         id: HoldId,
         budget: BudgetId,
         amount: Amount,
-        call: &CallLabel,
+        asking: &Asking,
     ) -> Result<Result<Option<Ticket>, Refusal>, Error> {
         self.admits()?;
+        let finalize = asking.finalize;
         if let Err(refusal) = self
             .tree
-            .hold(now, id, budget, amount, false, &mut self.events)?
+            .hold(now, id, budget, amount, finalize, &mut self.events)?
         {
             return Ok(Err(refusal));
         }
         self.append_touched(now);
-        let call = call.clone();
+        let call = asking.call.clone();
         Ok(Ok(self.append(
             now,
             Entry::Hold {
@@ -207,11 +220,12 @@ impl Engine {
         amount: Amount,
         facts: Box<Facts>,
     ) -> Result<Written<Receipt>, Error> {
-        let was_open = self.tree.open_hold(id).is_some();
+        let open = self.tree.open_hold(id);
         let receipt = self.tree.settle(id, amount, &mut self.events)?;
-        if !was_open {
+        let Some(hold) = open else {
             return Ok((receipt, None));
-        }
+        };
+        (self.throttle).spent(&self.tree, now, hold.budget, hold.opened, amount);
         let overrun = receipt.overrun;
         let settled = Entry::Settle {
             id,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fisc_core::{
-    BudgetId, BudgetView, Event, Headroom, HoldId, Level, Limits, Resource, Span, Terms, TimeUs,
-    Timestamp, TokenCounting, Tree,
+    Acting, BudgetId, BudgetView, Event, Headroom, HoldId, Level, Limits, Resource, Span, Terms,
+    TimeUs, Timestamp, TokenCounting, Tree,
 };
 use fisc_ledger::{Durability, Journal};
 use tokio::sync::Notify;
@@ -253,6 +253,14 @@ impl Fisc {
         Some(engine.headroom(id, false))
     }
 
+    /// Returns a budget and those above it up to the root; nothing when there is none of that id.
+    pub fn lineage(&self, id: BudgetId) -> Vec<BudgetId> {
+        let engine = self.shared.engine();
+        let above = |id: &BudgetId| engine.tree.budget(*id)?.parent;
+        let first = engine.tree.budget(id).map(|view| view.id);
+        std::iter::successors(first, above).collect()
+    }
+
     /// Returns the path of a budget.
     pub fn path(&self, id: BudgetId) -> String {
         self.shared.engine().tree.path(id)
@@ -400,6 +408,11 @@ impl Budget {
     /// Returns how much an ordinary call could hold.
     pub fn headroom(&self) -> Headroom {
         self.shared.engine().headroom(self.id, false)
+    }
+
+    /// Returns the level that acts on its calls, and where it comes from.
+    pub fn acting(&self) -> Acting {
+        self.shared.engine().acting(self.id)
     }
 
     /// Returns the level that binds its calls.

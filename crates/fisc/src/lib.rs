@@ -14,6 +14,7 @@ mod queue;
 mod reopen;
 mod share;
 mod terms_text;
+mod throttle;
 mod wait;
 
 pub use calendar::zone_exists;
@@ -21,9 +22,9 @@ pub use engine::{InDoubt, read_tree};
 pub use error::Error;
 pub use fisc_core as core;
 pub use fisc_core::{
-    Amount, BudgetId, Claim, Event, Headroom, HoldId, Lendable, Level, Limits, Loan, Money, Period,
-    Permille, Refusal, Resource, Shortfall, Span, State, Terms, TimeUs, Timestamp, TokenCounting,
-    Tokens, Usage, Weight, Window, Zone, sharing::Sharing,
+    Acting, Amount, BudgetId, Claim, Event, Headroom, HoldId, Lendable, Level, Levels, Limits,
+    Loan, Money, Period, Permille, Refusal, Resource, Shortfall, Span, State, Terms, Thresholds,
+    TimeUs, Timestamp, TokenCounting, Tokens, Usage, Weight, Window, Zone, sharing::Sharing,
 };
 pub use fisc_ledger::{
     CallLabel, Durability, Facts, Filter, GroupBy, Outcome, Reader, RollupRow, Totals,
@@ -32,4 +33,5 @@ pub use handle::{Budget, BudgetStatus, Fisc, Standing};
 pub use hold::{Charge, Hold, Settled};
 pub use open::{COUNTING_KEY, Options};
 pub use terms_text::{read as read_terms, write as write_terms};
-pub use wait::{Patience, Plan};
+pub use throttle::Restraint;
+pub use wait::{Asking, Patience, Plan};

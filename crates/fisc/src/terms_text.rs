@@ -5,8 +5,8 @@
 
 use fisc_core::sharing::Sharing;
 use fisc_core::{
-    Amount, BudgetId, Claim, Kept, Lendable, Limits, Period, Permille, Resource, Span, State,
-    Terms, TimeUs, Timestamp, Weight, Window, Zone,
+    Amount, BudgetId, Claim, Kept, Lendable, Levels, Limits, Period, Permille, Resource, Span,
+    State, Terms, Thresholds, TimeUs, Timestamp, Weight, Window, Zone,
 };
 
 /// What a journal keeps of a budget beside its terms, on the same line.
@@ -76,7 +76,28 @@ pub fn write(terms: &Terms) -> String {
     push_limits(&mut pairs, "per_call.", &terms.per_call);
     push_limits(&mut pairs, "need.", &terms.need);
     push_sharing(&mut pairs, terms);
+    push_limits(&mut pairs, "rate.", &terms.rate);
+    push_levels(&mut pairs, &terms.levels);
+    if terms.observed {
+        pairs.push("observed=yes".to_owned());
+    }
     pairs.join(" ")
+}
+
+fn push_levels(pairs: &mut Vec<String>, levels: &Levels) {
+    for (name, measured) in measured() {
+        if let Some(Thresholds([yellow, orange, red, black])) = levels.get(measured) {
+            let (yellow, orange, red, black) = (yellow.0, orange.0, red.0, black.0);
+            pairs.push(format!("levels.{name}={yellow},{orange},{red},{black}"));
+        }
+    }
+}
+
+/// What levels are measured of, by name: every resource, and elapsed time.
+fn measured() -> impl Iterator<Item = (&'static str, Option<Resource>)> {
+    let resources = Resource::ALL.into_iter();
+    let resources = resources.map(|resource| (resource.name(), Some(resource)));
+    resources.chain([("elapsed", None)])
 }
 
 /// Writes what is not as it usually is.
@@ -141,9 +162,12 @@ fn read_pair(terms: &mut Terms, pair: &str) -> Option<()> {
         "lendable" => terms.lendable = Lendable(Permille(value.parse().ok()?)),
         "rolling" => terms.window = Window::Rolling(TimeUs(value.parse().ok()?)),
         "window" => terms.window = read_window(value)?,
+        "observed" if value == "yes" => terms.observed = true,
         _ => match key.split_once('.') {
             Some(("per_call", name)) => read_limit(&mut terms.per_call, name, value)?,
             Some(("need", name)) => read_limit(&mut terms.need, name, value)?,
+            Some(("rate", name)) => read_limit(&mut terms.rate, name, value)?,
+            Some(("levels", name)) => read_levels(&mut terms.levels, name, value)?,
             _ => read_limit(&mut terms.limits, key, value)?,
         },
     }
@@ -190,6 +214,17 @@ fn read_window(value: &str) -> Option<Window> {
     })
 }
 
+fn read_levels(levels: &mut Levels, name: &str, value: &str) -> Option<()> {
+    let (_, of) = measured().find(|(known, _)| *known == name)?;
+    let mut begins = [Permille(0); 4];
+    let mut parts = value.split(',');
+    for begin in &mut begins {
+        *begin = Permille(parts.next()?.parse().ok()?);
+    }
+    *levels = levels.with(of, Some(Thresholds(begins)));
+    parts.next().is_none().then_some(())
+}
+
 fn read_limit(limits: &mut Limits, name: &str, value: &str) -> Option<()> {
     let resource = Resource::ALL
         .into_iter()
@@ -232,6 +267,11 @@ mod tests {
                 zone: Zone::new("Europe/Vilnius").expect("a good name"),
                 roll_over: Permille(250),
             },
+            levels: Levels::default()
+                .with(Some(Resource::Cost), Some(Thresholds::default()))
+                .with(None, Some(Thresholds([Permille(1); 4]))),
+            rate: Limits::NONE.with(Resource::Tokens, Some(60)),
+            observed: true,
         };
         let carved = Terms {
             claim: Claim::Limit,

@@ -14,10 +14,22 @@ use crate::error::Error;
 use crate::handle::{Budget, Shared};
 use crate::hold::Hold;
 use crate::id;
+use crate::throttle::Restraint;
 
 /// How long a call may wait for room before it is told to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience(pub Duration);
+
+/// A call that asks for a hold.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// What it is, for the books.
+    pub call: CallLabel,
+    /// How long it may wait.
+    pub patience: Patience,
+    /// Whether it wraps up, so that it may use the reserve and is not slowed.
+    pub finalize: bool,
+}
 
 /// What to hold, given the room there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +69,7 @@ struct Place {
 /// What came of one look at the room.
 enum Verdict {
     Granted(Hold, Option<Ticket>),
+    /// Why, and at which time to look again at the latest.
     Wait(Refusal, Option<Timestamp>),
 }
 
@@ -90,20 +103,34 @@ impl Budget {
     /// future is dropped, nothing stays held.
     pub async fn hold_planned(
         &self,
-        mut call: CallLabel,
+        call: CallLabel,
         patience: Patience,
+        plan: impl FnMut(&Headroom) -> Plan,
+    ) -> Result<Hold, Error> {
+        let asking = Asking {
+            call,
+            patience,
+            finalize: false,
+        };
+        self.hold_restrained(asking, |_| None, plan).await
+    }
+
+    /// As [`Budget::hold_planned`], for calls that may wrap up, and that are slowed as `restrain`
+    /// says at every look: what is slowed waits its turn as what finds no room does.
+    pub async fn hold_restrained(
+        &self,
+        mut asking: Asking,
+        restrain: impl Fn(&Headroom) -> Option<Restraint>,
         mut plan: impl FnMut(&Headroom) -> Plan,
     ) -> Result<Hold, Error> {
         let shared = &self.shared;
-        let give_up = shared
-            .clock
-            .ticks()
-            .0
-            .saturating_add(clock::span(patience.0).0);
+        let patience = clock::span(asking.patience.0);
+        let give_up = shared.clock.ticks().0.saturating_add(patience.0);
         let mut place = Place::new(shared, self.id);
         loop {
             let wake = Arc::clone(&place.wake);
-            let (refusal, deadline) = match self.attempt(&mut call, &mut plan, &mut place)? {
+            let verdict = self.attempt(&mut asking, &restrain, &mut plan, &mut place)?;
+            let (refusal, until) = match verdict {
                 Verdict::Granted(hold, ticket) => {
                     drop(place);
                     if let Some(ticket) = ticket {
@@ -111,14 +138,14 @@ impl Budget {
                     }
                     return Ok(hold);
                 }
-                Verdict::Wait(refusal, deadline) => (refusal, deadline),
+                Verdict::Wait(refusal, until) => (refusal, until),
             };
             let left = give_up.saturating_sub(shared.clock.ticks().0);
             if left <= 0 {
                 return Err(shared.engine().refused(refusal));
             }
-            let until_deadline = deadline.map_or(i64::MAX, |at| at.since(shared.clock.now()).0);
-            let pause = Duration::from_micros(left.min(until_deadline).unsigned_abs());
+            let until = until.map_or(i64::MAX, |at| at.since(shared.clock.now()).0);
+            let pause = Duration::from_micros(left.min(until.max(0)).unsigned_abs());
             // Time is up, room was made, or another look is due (who stands behind another may
             // have become hopeless meanwhile): either way the next look decides.
             let _ = tokio::time::timeout(pause.min(LOOK_AGAIN), wake.notified()).await;
@@ -127,7 +154,8 @@ impl Budget {
 
     fn attempt(
         &self,
-        call: &mut CallLabel,
+        asking: &mut Asking,
+        restrain: &impl Fn(&Headroom) -> Option<Restraint>,
         plan: &mut impl FnMut(&Headroom) -> Plan,
         place: &mut Place,
     ) -> Result<Verdict, Error> {
@@ -135,32 +163,39 @@ impl Budget {
         let now = shared.clock.now();
         let mut guard = shared.engine();
         let engine = &mut *guard;
-        let mut chosen = choose(engine, self.id, plan);
+        let finalize = asking.finalize;
+        let mut chosen = choose(engine, self.id, finalize, plan);
         if let Plan::Wait { least, .. } = chosen
             && (engine.tree).want(now, self.id, least, &mut engine.events)
         {
-            chosen = choose(engine, self.id, plan);
+            chosen = choose(engine, self.id, finalize, plan);
         }
         let refusal = match chosen {
+            Plan::Hold { .. }
+                if let Err(slowed) = self.restrained(engine, now, asking, restrain) =>
+            {
+                slowed
+            }
             Plan::Hold { amount, .. } if let Some(at) = place.behind(engine, self.id, amount) => {
                 Refusal::NotNow(taken(engine, at, amount))
             }
             Plan::Hold { amount, bounded } => {
-                call.bounded = bounded;
+                asking.call.bounded = bounded;
                 let id = id::new(now)?;
-                match engine.hold(now, id, self.id, amount, call)? {
+                match engine.hold(now, id, self.id, amount, asking)? {
                     Ok(ticket) => {
                         if !engine.queue.is_empty() {
                             engine.queue.count(&engine.tree, self.id, amount);
                         }
-                        let hold = Hold::new(shared.clone(), id, self.id, amount, call.clone());
+                        let call = asking.call.clone();
+                        let hold = Hold::new(shared.clone(), id, self.id, amount, call);
                         return Ok(Verdict::Granted(hold, ticket));
                     }
                     Err(refusal) => refusal,
                 }
             }
             Plan::Wait { least, wanted } => what_is_short(engine, now, self.id, least, wanted),
-            Plan::Never { least } => match engine.tree.judge(now, self.id, least, false) {
+            Plan::Never { least } => match engine.tree.judge(now, self.id, least, finalize) {
                 Err(Refusal::NotNow(short)) => Refusal::Never(short),
                 Err(refusal) => refusal,
                 Ok(()) => Refusal::Never(nothing_short(self.id, least)),
@@ -171,14 +206,42 @@ impl Budget {
         }
         place.take(engine, self.id, refusal.budget());
         let deadline = engine.tree.budget(self.id).and_then(|view| view.deadline);
-        Ok(Verdict::Wait(refusal, deadline))
+        let due = match refusal {
+            Refusal::Throttled(_, due) => due,
+            _ => None,
+        };
+        Ok(Verdict::Wait(
+            refusal,
+            deadline.into_iter().chain(due).min(),
+        ))
+    }
+
+    /// Says whether a call that has room is slowed all the same. Who wraps up is not, nor who is
+    /// at a budget that cannot be used any more: that is not for waiting to mend.
+    fn restrained(
+        &self,
+        engine: &mut Engine,
+        now: Timestamp,
+        asking: &Asking,
+        restrain: &impl Fn(&Headroom) -> Option<Restraint>,
+    ) -> Result<(), Refusal> {
+        if asking.finalize {
+            return Ok(());
+        }
+        let restraint = restrain(&engine.headroom(self.id, false));
+        (engine.throttle).judge(&engine.tree, now, self.id, restraint)
     }
 }
 
 /// Asks for a plan within ordinary room, and when that has run out for good, within the wrap-up
 /// reserve if the budget may still use it.
-fn choose(engine: &Engine, budget: BudgetId, plan: &mut impl FnMut(&Headroom) -> Plan) -> Plan {
-    let ordinary = engine.headroom(budget, false);
+fn choose(
+    engine: &Engine,
+    budget: BudgetId,
+    finalize: bool,
+    plan: &mut impl FnMut(&Headroom) -> Plan,
+) -> Plan {
+    let ordinary = engine.headroom(budget, finalize);
     match plan(&ordinary) {
         Plan::Never { .. } if ordinary.may_finalize => plan(&engine.headroom(budget, true)),
         chosen => chosen,

@@ -16,7 +16,9 @@ mod state;
 mod upstream;
 
 pub use gateway::{Counts, Gateway, Parts};
-pub use policy::{OnDisconnect, Policy, UnknownPrice};
+pub use policy::{
+    Action, Actions, Fallbacks, Measures, NoticeForm, OnDisconnect, OnLimit, Policy, UnknownPrice,
+};
 pub use proxy::identify::{Keyring, VirtualKey};
 pub use routes::Provider;
 pub use secret::{Secret, SecretHash, WeakSecret};

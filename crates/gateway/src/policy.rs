@@ -1,11 +1,15 @@
 //! What the owner decided about calls, beyond limits.
 
+mod measures;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fisc::{BudgetId, Terms};
 use fisc_llm::ModelPrice;
+
+pub use self::measures::{Action, Actions, Fallbacks, Measures, NoticeForm, OnLimit};
 
 /// What happens to a call whose client went away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,12 +51,25 @@ pub struct Policy {
     /// What agents are allowed that nobody wrote down, by the budget that they appear below;
     /// elsewhere they share what is there.
     pub newcomers: BTreeMap<BudgetId, Terms>,
+    /// What is done about calls as their budget is used up: at these budgets and below, as far
+    /// as one of those says nothing else. Elsewhere it is as usual.
+    pub measures: BTreeMap<BudgetId, Measures>,
+    /// What is done where nothing else is said.
+    pub usual: Measures,
 }
 
 /// The longest that a call waits silently, whatever the owner says: clients time out.
 pub(crate) const PATIENCE_MAX: Duration = Duration::from_mins(1);
 
 // === impl Policy ===
+
+impl Policy {
+    /// Returns what is done about calls of a budget, given the budgets from it up to the root.
+    pub(crate) fn measures(&self, path: impl IntoIterator<Item = BudgetId>) -> &Measures {
+        let known = |id: BudgetId| self.measures.get(&id);
+        path.into_iter().find_map(known).unwrap_or(&self.usual)
+    }
+}
 
 impl Default for Policy {
     fn default() -> Self {
@@ -64,6 +81,8 @@ impl Default for Policy {
             unknown_price: UnknownPrice::Deny,
             max_refusals: None,
             newcomers: BTreeMap::new(),
+            measures: BTreeMap::new(),
+            usual: Measures::default(),
         }
     }
 }

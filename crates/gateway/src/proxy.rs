@@ -1,9 +1,10 @@
-//! The life of a request: identify → read → authorize → forward → meter → settle.
+//! The life of a request: identify → read → act → authorize → forward → meter → settle.
 //!
 //! One file each, in that order; this one only leads from one to the next. From the hold on, a
 //! request runs in a task of its own: the server drops the future of a request whose client
 //! leaves, and what the provider bills must not be dropped with it.
 
+pub(crate) mod act;
 pub(crate) mod attempt;
 pub(crate) mod authorize;
 pub(crate) mod count;
@@ -26,9 +27,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::http::{request, response};
-use hyper::{HeaderMap, Request, Response};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 
+use self::act::{Acted, Measured};
+use self::attempt::Attempt;
 use self::authorize::Asked;
 use self::count::Countable;
 use self::forward::{ForwardError, forward, is_encoded, is_event_stream, prepare};
@@ -43,6 +46,9 @@ use crate::refusal::{BudgetHeaders, Refusal, RefusalKind};
 use crate::routes::{Provider, Route, RouteKind, caller_provider, route};
 use crate::state::State;
 use crate::upstream::{self, Upstream};
+
+/// What a provider must be told for it to read a budget in a request.
+const TASK_BUDGET_BETA: &str = "task-budgets-2026-03-13";
 
 /// An answer to a client.
 type Answer = Response<AnswerBody>;
@@ -144,38 +150,102 @@ struct Outgoing {
     strip_usage: bool,
     /// Whether the client asked for usage.
     usage_asked: bool,
+    /// Whether an upstream that finds fault with it may be asked again without the changes.
+    may_be_refused: bool,
     call: Call,
 }
+
+/// Why there is no answer to a call.
+enum Unanswered {
+    /// The caller is told why.
+    Refused(Refusal),
+    /// The upstream found fault with what was changed.
+    Rejected,
+}
+
+/// How upstreams answer a request that they find fault with.
+const FAULTS: [StatusCode; 3] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::NOT_FOUND,
+    StatusCode::UNPROCESSABLE_ENTITY,
+];
 
 // === impl Metered ===
 
 impl Metered<'_> {
     async fn serve(&self, wire: Wire, body: Bytes) -> Result<Answer, Refusal> {
-        let facts = RequestFacts::read(wire, &body).map_err(|error| {
-            Refusal::new(RefusalKind::BadRequest).with_detail(error.to_string())
-        })?;
-        let countable = Countable {
-            wire,
-            headers: &self.head.headers,
-            body: &body,
+        let facts = read_facts(wire, &body)?;
+        let attempt = Attempt::new(self.state, self.identity, &facts.model)?;
+        if let Some(refusal) = attempt.cut_off() {
+            return Err(refusal);
+        }
+        let measured = Measured::new(self.state, &attempt.budget);
+        let acted = act::act(&attempt, self.upstream, &measured, &facts, &body)?;
+        let made = match &acted.body {
+            None => self.make(&attempt, &measured, &facts, &body, &acted).await,
+            Some(changed) => {
+                let facts = read_facts(wire, changed)?;
+                let attempt = Attempt::new(self.state, self.identity, &facts.model)?;
+                self.make(&attempt, &measured, &facts, changed, &acted)
+                    .await
+            }
         };
-        let (state, identity) = (self.state, self.identity);
-        let authorized = authorize::authorize(state, identity, self.upstream, &facts, countable);
-        let (hold, asked) = authorized.await?;
-        let (body, strip_usage) = self.edit(&facts, &body, &asked);
-        let (head, path) = (self.head, &self.route.upstream_path);
+        let unchanged = Acted::default();
+        let made = match made {
+            Err(Unanswered::Rejected) => {
+                self.make(&attempt, &measured, &facts, &body, &unchanged)
+                    .await
+            }
+            made => made,
+        };
+        made.map_err(|why| match why {
+            Unanswered::Refused(refusal) => refusal,
+            Unanswered::Rejected => Refusal::new(RefusalKind::UpstreamBroken),
+        })
+    }
+
+    /// Makes the call as it was changed, under a hold of its own.
+    async fn make(
+        &self,
+        attempt: &Attempt<'_>,
+        measured: &Measured<'_>,
+        facts: &RequestFacts<'_>,
+        body: &Bytes,
+        acted: &Acted,
+    ) -> Result<Answer, Unanswered> {
+        let (state, head) = (self.state, self.head);
+        let countable = Countable {
+            wire: facts.wire,
+            headers: &head.headers,
+            body,
+        };
+        let authorized =
+            authorize::authorize(attempt, measured, self.upstream, facts, countable, acted);
+        let (hold, asked) = authorized.await.map_err(Unanswered::Refused)?;
+        if let Some(level) = acted.told {
+            state.told.note(attempt.budget.id(), level);
+        }
+        let (body, strip_usage) = self.edit(facts, body, &asked);
+        let path = &self.route.upstream_path;
+        let mut request = prepare(self.upstream, &head.method, path, &head.headers, body);
+        if let (true, Ok(request)) = (acted.native, &mut request) {
+            upstream::headers::add_beta(request.headers_mut(), TASK_BUDGET_BETA);
+        }
         let outgoing = Outgoing {
             state: Arc::clone(state),
-            request: prepare(self.upstream, &head.method, path, &head.headers, body),
+            request,
             strip_usage,
             usage_asked: facts.include_usage == Some(true),
+            may_be_refused: acted.may_be_refused,
             call: Call::begin(Arc::clone(state), hold, asked),
         };
         let (answer, answered) = oneshot::channel();
         tokio::spawn(outgoing.run(answer));
         match answered.await {
             Ok(answer) => answer,
-            Err(_) => Err(Refusal::new(RefusalKind::StoreUnavailable)),
+            Err(_) => Err(Unanswered::Refused(Refusal::new(
+                RefusalKind::StoreUnavailable,
+            ))),
         }
     }
 
@@ -191,7 +261,7 @@ impl Metered<'_> {
             output_cap: asked.written_cap,
             cap_field: cap_field(self.upstream),
             include_usage,
-            model: None,
+            ..Edits::default()
         };
         (Bytes::from(facts.edit(body, &edits)), include_usage)
     }
@@ -201,17 +271,17 @@ impl Metered<'_> {
 
 impl Outgoing {
     /// Makes the call and hands over its answer; where that is a stream, keeps it to its end.
-    async fn run(self, mut answer: oneshot::Sender<Result<Answer, Refusal>>) {
+    async fn run(self, mut answer: oneshot::Sender<Result<Answer, Unanswered>>) {
         let may_cancel = self.call.on_disconnect() == OnDisconnect::Cancel;
         let mut stopped = pin!(self.state.stopped());
         let made = tokio::select! {
             made = self.make() => made,
             () = answer.closed(), if may_cancel => return,
-            () = &mut stopped => Err(Refusal::new(RefusalKind::ShuttingDown)),
+            () = &mut stopped => Err(Refusal::new(RefusalKind::ShuttingDown).into()),
         };
         let (made, keeper) = match made {
             Ok((made, keeper)) => (Ok(made), keeper),
-            Err(refusal) => (Err(refusal), None),
+            Err(why) => (Err(why), None),
         };
         // A client that left drops its receiver, and with it the body: its keeper hears of it.
         let _ = answer.send(made);
@@ -220,30 +290,35 @@ impl Outgoing {
         }
     }
 
-    async fn make(self) -> Result<(Answer, Option<Keeper>), Refusal> {
+    async fn make(self) -> Result<(Answer, Option<Keeper>), Unanswered> {
         let Outgoing {
             state,
             request,
             strip_usage,
             usage_asked,
+            may_be_refused,
             mut call,
         } = self;
         let sent = async { forward(&state, request?).await };
         let sent = match call.within(sent).await {
             Ok(sent) => sent,
-            Err(why) => return Err(time_up(call, why).await),
+            Err(why) => return Err(time_up(call, why).await.into()),
         };
         let answer = match sent {
             Ok(answer) => answer,
             Err(error @ (ForwardError::Unreachable(_) | ForwardError::BadUri)) => {
                 call.void("not sent");
-                return Err(error.into());
+                return Err(Refusal::from(error).into());
             }
             Err(error @ ForwardError::Broken(_)) => {
                 call.settle(&meter::unread(), Outcome::Broken).await;
-                return Err(error.into());
+                return Err(Refusal::from(error).into());
             }
         };
+        if may_be_refused && FAULTS.contains(&answer.status()) {
+            call.fail().await;
+            return Err(Unanswered::Rejected);
+        }
         let (mut parts, incoming) = answer.into_parts();
         upstream::headers::to_client(&mut parts.headers);
         let readable = is_event_stream(&parts.headers) && !is_encoded(&parts.headers);
@@ -313,6 +388,11 @@ async fn time_up(call: Call, why: TimeUp) -> Refusal {
     refusal
 }
 
+fn read_facts(wire: Wire, body: &[u8]) -> Result<RequestFacts<'_>, Refusal> {
+    RequestFacts::read(wire, body)
+        .map_err(|error| Refusal::new(RefusalKind::BadRequest).with_detail(error.to_string()))
+}
+
 fn upstream_of(state: &State, provider: Provider) -> Result<&Upstream, Refusal> {
     state.upstream(provider).ok_or_else(|| {
         let detail = format!("no upstream is configured for {provider}");
@@ -349,6 +429,9 @@ fn budget_headers(state: &State, payer: &Payer, cost: Option<Money>, headers: &m
         cost,
     };
     headers_of.write(headers);
+    if !payer.changed.is_empty() {
+        BudgetHeaders::write_changed(&payer.changed, headers);
+    }
 }
 
 /// An id for an answer of our own.
@@ -357,6 +440,12 @@ fn request_id(state: &State) -> String {
 }
 
 // === conversions ===
+
+impl From<Refusal> for Unanswered {
+    fn from(refusal: Refusal) -> Unanswered {
+        Unanswered::Refused(refusal)
+    }
+}
 
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Refusal {

@@ -12,7 +12,7 @@ mod message;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fisc_core::{Limits, Resource, Shortfall};
+use fisc_core::{Limits, Resource, Shortfall, TimeUs};
 use hyper::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
 };
@@ -24,6 +24,8 @@ pub(crate) use self::headers::BudgetHeaders;
 
 /// How long to wait for room: such a call has waited here already, so calls in flight are long.
 const ROOM_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The longest wait that is named: some clients sleep for whatever they are told.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// How long to wait for the ledger, which reopens by itself.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -33,6 +35,8 @@ pub(crate) struct Refusal {
     kind: RefusalKind,
     budget: Option<BudgetFacts>,
     detail: Option<String>,
+    /// How long to wait, where that is known better than the table knows it.
+    wait: Option<Duration>,
 }
 
 /// Why a request is not served.
@@ -52,6 +56,10 @@ pub(crate) enum RefusalKind {
     RequestExceedsCallLimit,
     /// There is no room now, and will be when calls in flight end.
     BudgetReserved,
+    /// Calls are slowed, and this one would have to wait longer than it may.
+    BudgetThrottled,
+    /// The call is marked optional, and its budget is scarce.
+    OptionalDeclined,
     /// The model has no known price and a cost budget applies.
     ModelUnpriced,
     /// The ledger cannot record a hold.
@@ -145,6 +153,7 @@ impl Refusal {
             kind,
             budget: None,
             detail: None,
+            wait: None,
         }
     }
 
@@ -161,6 +170,7 @@ impl Refusal {
             }
             fisc_core::Refusal::Never(short) => (RefusalKind::BudgetExhausted, Some(short)),
             fisc_core::Refusal::Deadline(_) => (RefusalKind::TimeOver, None),
+            fisc_core::Refusal::Throttled(..) => (RefusalKind::BudgetThrottled, None),
             fisc_core::Refusal::Frozen(_) => (RefusalKind::BudgetFrozen, None),
             fisc_core::Refusal::Released(_) => (RefusalKind::BudgetReleased, None),
         };
@@ -215,6 +225,15 @@ impl Refusal {
         self
     }
 
+    /// Says after which time a call is due.
+    #[must_use]
+    pub(crate) fn until(mut self, due: TimeUs) -> Refusal {
+        let seconds = due.0.max(0).unsigned_abs().div_ceil(1_000_000);
+        let wait = Duration::from_secs(seconds.max(1));
+        self.wait = Some(wait.min(RETRY_AFTER_MAX));
+        self
+    }
+
     /// Returns why the request is not served.
     pub(crate) fn kind(&self) -> RefusalKind {
         self.kind
@@ -238,7 +257,7 @@ impl Refusal {
     /// Returns how long the caller shall wait, when waiting helps and a time is to be named.
     fn wait(&self) -> Option<Duration> {
         match self.kind.row().retry {
-            Retry::After(wait) => Some(wait),
+            Retry::After(wait) => Some(self.wait.unwrap_or(wait)),
             Retry::Never | Retry::Freely => None,
         }
     }
@@ -321,6 +340,14 @@ impl RefusalKind {
                 "rate_limit_error",
                 soon,
             ),
+            Kind::BudgetThrottled => row(
+                429,
+                "budget_throttled",
+                "rate_limit_error",
+                "rate_limit_error",
+                soon,
+            ),
+            Kind::OptionalDeclined => row(402, "optional_declined", QUOTA, BILLING, Never),
             Kind::ModelUnpriced => row(402, "model_unpriced", QUOTA, BILLING, Never),
             Kind::StoreUnavailable => row(
                 503,

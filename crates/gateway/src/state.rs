@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::api::Api;
 use crate::policy::Policy;
+use crate::proxy::act::Told;
 use crate::proxy::identify::Callers;
 use crate::routes::Provider;
 use crate::upstream::{Client, Upstream};
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) policy: Policy,
     pub(crate) traffic: Traffic,
     pub(crate) api: Api,
+    /// Which agents were told how their budgets stand.
+    pub(crate) told: Told,
     learned: Mutex<Learner>,
     stopped: watch::Sender<bool>,
 }
@@ -51,6 +54,7 @@ impl State {
             traffic: Traffic::new(policy.max_refusals),
             policy,
             api: Api::default(),
+            told: Told::default(),
             learned: Mutex::default(),
             stopped: watch::Sender::new(false),
         }

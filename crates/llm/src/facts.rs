@@ -6,17 +6,19 @@
 
 mod body;
 mod content;
+mod edit;
 mod names;
+mod places;
 mod prefix;
 
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::ops::Range;
 
+pub use self::edit::{CapField, Edits, TaskBudget};
+use self::places::Places;
 use crate::json::Fault;
-use crate::splice::Splices;
 use crate::wire::Wire;
 
 /// How many choices (`n`) one request may ask for.
@@ -102,30 +104,6 @@ pub struct Prefix {
     pub bytes_after: u64,
 }
 
-/// The member that carries an output cap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum CapField {
-    /// `max_tokens`: Anthropic, and most servers that speak OpenAI's wire.
-    #[default]
-    MaxTokens,
-    /// `max_completion_tokens`: OpenAI's newer models, which refuse the other.
-    MaxCompletionTokens,
-}
-
-/// What to change in a body before it is forwarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Edits<'e> {
-    /// The output cap to set.
-    pub output_cap: Option<u64>,
-    /// Which member to add when the body has no cap; one that is there is replaced instead.
-    /// Anthropic's wire knows but `max_tokens`.
-    pub cap_field: CapField,
-    /// Whether to ask for usage in the stream. No effect but on OpenAI's streamed requests.
-    pub include_usage: bool,
-    /// The model to ask for instead.
-    pub model: Option<&'e str>,
-}
-
 /// Says why a request is not understood well enough to be paid for; the caller's fault, and no
 /// retry of the same bytes helps.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -187,36 +165,6 @@ pub enum FactsError {
     },
 }
 
-/// Where the members stand that may be edited.
-#[derive(Debug, Clone, Default)]
-struct Places {
-    /// Offset after the opening brace.
-    open: usize,
-    model: Range<usize>,
-    max_tokens: Option<Slot>,
-    max_completion_tokens: Option<Slot>,
-    stream_options: Option<OptionsPlace>,
-}
-
-/// Where an output cap stands.
-#[derive(Debug, Clone)]
-struct Slot {
-    span: Range<usize>,
-    /// Whether the value is `null`, which is as good as absent.
-    null: bool,
-}
-
-/// Where the stream options stand.
-#[derive(Debug, Clone)]
-enum OptionsPlace {
-    /// The value is `null`.
-    Null(Range<usize>),
-    /// An object that has `include_usage`, whose value this is.
-    Has(Range<usize>),
-    /// An object without it.
-    Lacks { open: usize, empty: bool },
-}
-
 // === impl RequestFacts ===
 
 impl<'a> RequestFacts<'a> {
@@ -227,64 +175,6 @@ impl<'a> RequestFacts<'a> {
     /// twice, in disguise or with a value of the wrong kind.
     pub fn read(wire: Wire, body: &'a [u8]) -> Result<RequestFacts<'a>, FactsError> {
         body::read(wire, body)
-    }
-
-    /// Returns the body with the edits made; every other byte is as it was.
-    ///
-    /// # Panics
-    /// When `body` has not the length of the body that was read.
-    pub fn edit(&self, body: &[u8], edits: &Edits<'_>) -> Vec<u8> {
-        assert_eq!(
-            body.len() as u64,
-            self.input.body_bytes,
-            "not the body that was read"
-        );
-        let mut splices = Splices::default();
-        if let Some(model) = edits.model {
-            splices.replace(self.places.model.clone(), quoted(model));
-        }
-        if let Some(cap) = edits.output_cap {
-            self.edit_cap(&mut splices, cap, edits.cap_field);
-        }
-        if edits.include_usage && self.stream && self.wire == Wire::OpenAiChat {
-            self.edit_include_usage(&mut splices);
-        }
-        splices.apply(body)
-    }
-
-    fn edit_cap(&self, splices: &mut Splices, cap: u64, field: CapField) {
-        let slots = [&self.places.max_tokens, &self.places.max_completion_tokens];
-        let mut replaced = false;
-        for slot in slots.into_iter().flatten().filter(|slot| !slot.null) {
-            splices.replace(slot.span.clone(), cap.to_string());
-            replaced = true;
-        }
-        if replaced {
-            return;
-        }
-        let (name, slot) = match (self.wire, field) {
-            (Wire::OpenAiChat, CapField::MaxCompletionTokens) => {
-                ("max_completion_tokens", slots[1])
-            }
-            _ => ("max_tokens", slots[0]),
-        };
-        match slot {
-            Some(null) => splices.replace(null.span.clone(), cap.to_string()),
-            None => splices.insert(self.places.open, format!("\"{name}\":{cap},")),
-        }
-    }
-
-    fn edit_include_usage(&self, splices: &mut Splices) {
-        const OPTIONS: &str = r#"{"include_usage":true}"#;
-        match &self.places.stream_options {
-            None => splices.insert(self.places.open, format!("\"stream_options\":{OPTIONS},")),
-            Some(OptionsPlace::Null(span)) => splices.replace(span.clone(), OPTIONS),
-            Some(OptionsPlace::Has(span)) => splices.replace(span.clone(), "true"),
-            Some(OptionsPlace::Lacks { open, empty }) => {
-                let comma = if *empty { "" } else { "," };
-                splices.insert(*open, format!("\"include_usage\":true{comma}"));
-            }
-        }
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Known {
 pub struct Lesson {
     /// Input tokens of all classes, as the provider reported them.
     pub input: u64,
+    /// Those of them that were read from a cache.
+    pub cached: u64,
     /// Output tokens of one choice, as the provider reported them.
     pub output: u64,
     /// How long the call took.
@@ -130,6 +132,8 @@ struct Tokens {
 struct Class {
     output: Window,
     time: Window,
+    /// Cached tokens per token of input.
+    cached: Mean,
 }
 
 #[derive(Debug, Default)]
@@ -231,6 +235,14 @@ impl Learner {
         quantiles(&self.classes.peek(self.class_key(call))?.time)
     }
 
+    /// Returns which part of a class's input is read from a cache, from 0 to 1; 0 of a class that
+    /// is not known, whose prompts nobody has cached yet.
+    pub fn cached_part(&self, call: &CallClass<'_>) -> f64 {
+        let class = self.classes.peek(self.class_key(call));
+        let part = class.and_then(|class| class.cached.get()).unwrap_or(0.0);
+        part.clamp(0.0, 1.0)
+    }
+
     /// Learns the input of a request that its provider counted without serving it.
     pub fn count(&mut self, call: &CallClass<'_>, shape: &InputShape, input: u64) {
         self.learn_prefixes(call, shape, input);
@@ -301,6 +313,7 @@ impl Learner {
         };
         class.output.add(lesson.output.max(at_least.unwrap_or(0)));
         class.time.add(u64::try_from(lesson.time.0).unwrap_or(0));
+        class.cached.add(lesson.cached, lesson.input);
     }
 
     fn ratio_key(&self, call: &CallClass<'_>) -> u64 {
@@ -348,6 +361,7 @@ impl Class {
         Class {
             output: Window::new(CLASS_WINDOW),
             time: Window::new(CLASS_WINDOW),
+            cached: Mean::default(),
         }
     }
 }

@@ -20,6 +20,7 @@ mod wire;
 pub use bound::{How, InputBound, TEMPLATE_PER_CALL, TEMPLATE_PER_MESSAGE, TOOLS_PROMPT};
 pub use facts::{
     CHOICES_MAX, CapField, Edits, FactsError, InputShape, Prefix, RequestFacts, SEARCHES_DEFAULT,
+    TaskBudget,
 };
 pub use learn::{Accuracy, CallClass, Expected, Known, Learner, Lesson, Quantiles, SAMPLES_MIN};
 pub use models::{Maximum, ModelLimits};

@@ -137,6 +137,8 @@ impl Tree {
             per_call: self.node(budget).per_call.or(i64::MAX),
             deadline: self.node(budget).deadline,
             may_finalize: finalize || self.may_finalize(budget),
+            wrap_up: finalize,
+            acting: self.acting(budget),
             open: self.node(budget).open,
         }
     }
@@ -228,7 +230,7 @@ impl Tree {
         let mut next = Some(leaf);
         while let Some(id) = next {
             let node = self.node(id);
-            let nothing = |resource: &Resource| node.cap.get(*resource) == 0;
+            let nothing = |resource: &Resource| node.enforced().get(*resource) == 0;
             if let Some(resource) = Resource::ALL.into_iter().find(nothing) {
                 return Some(shortfall_at(node, id, resource, 0, amount));
             }
@@ -271,7 +273,7 @@ impl Tree {
         while let Some(id) = next {
             let node = self.node(id);
             let (sums, limits) = (pick(node, sum).raw(), limits(node, cap, sum).raw());
-            let (claims, whole) = (node.claim.raw(), node.cap.raw());
+            let (claims, whole) = (node.claim.raw(), node.enforced().raw());
             for resource in Resource::ALL {
                 let i = resource.index();
                 if asked[i] == 0 {
@@ -309,7 +311,7 @@ impl Tree {
                 let i = resource.index();
                 let free = limits[i].saturating_sub(sums[i]).max(0);
                 if limits[i] != i64::MAX {
-                    let whole = node.cap.get(resource);
+                    let whole = node.enforced().get(resource);
                     let uncommitted = whole.saturating_sub(committed(node, sum, resource)).max(0);
                     room[i] = room[i]
                         .min(covered[i].saturating_add(free))
@@ -351,6 +353,9 @@ fn committed(node: &Node, sum: Sum, resource: Resource) -> i64 {
 
 /// A share moves with what the siblings do, so it says nothing about what could ever fit.
 fn limits(node: &Node, cap: Cap, sum: Sum) -> Amount {
+    if node.terms.observed {
+        return node.enforced();
+    }
     match (cap, sum) {
         (Cap::Ordinary, Sum::Load) => node.ordinary,
         (Cap::Ordinary, Sum::Floor) => node.unreserved,

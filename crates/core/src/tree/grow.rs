@@ -5,7 +5,7 @@ use super::{Hold, Node, Tree, admit};
 use crate::amount::{Amount, Resource, TimeUs, Timestamp};
 use crate::event::Event;
 use crate::id::{BudgetId, HoldId, check_name};
-use crate::level::Level;
+use crate::level::{Level, Levels};
 use crate::refusal::TreeError;
 use crate::sharing::Sharing;
 use crate::terms::{Claim, State, Terms};
@@ -109,6 +109,7 @@ impl Tree {
             _ => terms,
         };
         let (parent, raised) = (node.parent, raise(&node.terms, &terms));
+        let levels_moved = node.terms.levels != terms.levels;
         if let Some(parent) = parent {
             let mut changed = node.clone();
             changed.set_terms(id, terms, &self.inherited(Some(parent)));
@@ -126,7 +127,19 @@ impl Tree {
             self.note_sharing(parent);
         }
         self.refresh_caps(id, events);
+        if levels_moved {
+            self.refresh_below(id, events);
+        }
         Ok(())
+    }
+
+    /// Moves the levels of all budgets below one to where they begin now.
+    fn refresh_below(&mut self, id: BudgetId, events: &mut Vec<Event>) {
+        let below = (0..self.nodes.len() as u32).map(BudgetId);
+        let below: Vec<BudgetId> = below.filter(|below| self.is_within(*below, id)).collect();
+        for budget in below {
+            self.refresh_caps(budget, events);
+        }
     }
 
     /// Puts back a budget that a journal remembers; no admission is decided again.
@@ -232,7 +245,7 @@ impl Tree {
     pub fn may_grow(&self, id: BudgetId) -> bool {
         let node = self.node(id);
         let room = (node.depth as usize) < MAX_DEPTH && !self.is_full(node);
-        room && self.binding_level(id).0 < Level::Red
+        room && self.acting(id).level < Level::Red
     }
 
     /// Says whether a budget has all the children it may have; those whose work is done do not
@@ -321,12 +334,18 @@ impl Tree {
 
     /// What a child takes from its parent.
     pub(super) fn inherited(&self, parent: Option<BudgetId>) -> Inherited {
-        parent.map_or_else(Inherited::default, |id| {
+        let at_root = || Inherited {
+            levels_begin: Levels::all(self.thresholds),
+            ..Inherited::default()
+        };
+        parent.map_or_else(at_root, |id| {
             let node = self.node(id);
             Inherited {
                 deadline: node.deadline,
                 per_call: node.per_call,
                 shut: node.shut,
+                levels_begin: node.levels_begin,
+                rated: node.rated,
                 window: Some(node.terms.window),
             }
         })
@@ -434,6 +453,12 @@ fn check_terms(terms: &Terms) -> Result<(), TreeError> {
     let positive = terms.limits.is_non_negative() && terms.per_call.is_non_negative() && spans;
     if !positive || terms.reserve > crate::terms::Permille::ONE {
         return Err(TreeError::Negative);
+    }
+    if !terms.rate.is_non_negative() {
+        return Err(TreeError::Negative);
+    }
+    if !terms.levels.is_ordered() {
+        return Err(TreeError::LevelsOutOfOrder);
     }
     if terms.elapsed.is_some() && !terms.window.is_none() {
         return Err(TreeError::ElapsedOnWindow);

@@ -1,10 +1,21 @@
 //! Levels: how far each budget is used up, and which budget binds a call.
 
-use super::Tree;
+use super::{Node, Tree};
 use crate::amount::{Resource, TimeUs, Timestamp};
 use crate::event::Event;
 use crate::id::BudgetId;
 use crate::level::Level;
+
+/// Which level acts on the calls of a budget, and where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Acting {
+    /// The level.
+    pub level: Level,
+    /// The budget that it is of.
+    pub budget: BudgetId,
+    /// The resource, or `None` for elapsed time, and where all is Green.
+    pub resource: Option<Resource>,
+}
 
 /// The resolution at which elapsed time is compared with its thresholds.
 const ELAPSED_SCALE: i64 = 1_000_000;
@@ -27,7 +38,7 @@ impl Tree {
                     (scaled / i128::from(span)) as i64
                 }
             };
-            let thresholds = self.thresholds;
+            let thresholds = node.thresholds(None);
             let node = self.node_mut(id);
             while let Some(to) = thresholds.step(node.elapsed_level, share, ELAPSED_SCALE) {
                 let from = std::mem::replace(&mut node.elapsed_level, to);
@@ -45,11 +56,27 @@ impl Tree {
     /// resource (`None` for elapsed time). An ancestor's level does not bind while the unspent
     /// claim of a budget below it covers the call.
     pub fn binding_level(&self, leaf: BudgetId) -> (Level, BudgetId, Option<Resource>) {
+        let bound = self.worst_level(leaf, |_| true);
+        (bound.level, bound.budget, bound.resource)
+    }
+
+    /// Returns the level that acts on calls of `leaf`: the one that binds them, but for budgets
+    /// that only watch.
+    pub fn acting(&self, leaf: BudgetId) -> Acting {
+        self.worst_level(leaf, |node| !node.terms.observed)
+    }
+
+    /// Returns the worst level on the path of `leaf`, of the budgets that count.
+    fn worst_level(&self, leaf: BudgetId, counts: impl Fn(&Node) -> bool) -> Acting {
         let mut worst = (Level::Green, leaf, None);
         let mut covered = [false; Resource::COUNT];
         let mut next = Some(leaf);
         while let Some(id) = next {
             let node = self.node(id);
+            next = node.parent;
+            if !counts(node) {
+                continue;
+            }
             if node.elapsed_level > worst.0 {
                 worst = (node.elapsed_level, id, None);
             }
@@ -60,18 +87,21 @@ impl Tree {
                 }
                 covered[i] |= node.load.get(resource) < node.claim.get(resource);
             }
-            next = node.parent;
         }
-        worst
+        let (level, budget, resource) = worst;
+        Acting {
+            level,
+            budget,
+            resource,
+        }
     }
 
     /// Sets anew what calls may use of a budget, and moves its levels to where they then stand.
     pub(super) fn refresh_caps(&mut self, id: BudgetId, events: &mut Vec<Event>) {
-        let thresholds = self.thresholds;
         let node = self.node_mut(id);
         node.refresh_cap();
         for resource in Resource::ALL {
-            node.set_level_span(resource, thresholds);
+            node.set_level_span(resource);
         }
         self.refresh_path_levels(id, events);
     }
@@ -93,8 +123,8 @@ impl Tree {
     }
 
     fn refresh_level(&mut self, id: BudgetId, resource: Resource, events: &mut Vec<Event>) {
-        let thresholds = self.thresholds;
         let node = self.node_mut(id);
+        let thresholds = node.thresholds(Some(resource));
         let index = resource.index();
         let limit = node.measure(resource);
         let spent = node.spent_now(resource);
@@ -111,7 +141,7 @@ impl Tree {
                 to,
             });
         }
-        node.set_level_span(resource, thresholds);
+        node.set_level_span(resource);
     }
 }
 

@@ -46,7 +46,7 @@ impl Tree {
         if self.owes(lender, borrower) {
             return Err(TreeError::LoanCycle);
         }
-        if self.binding_level(lender).0 >= Level::Red {
+        if self.acting(lender).level >= Level::Red {
             return Err(TreeError::NothingToLend);
         }
         let lent = amount.min(self.surplus(lender, borrower));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::amount::{Amount, Resource, Timestamp};
 use crate::id::BudgetId;
-use crate::level::{Level, Thresholds};
+use crate::level::{Level, Levels, Thresholds};
 use crate::terms::{Claim, Limits, State, Terms};
 use crate::tree::window::Windowed;
 use crate::window::Window;
@@ -58,6 +58,10 @@ pub(crate) struct Node {
     pub(crate) deadline: Option<Timestamp>,
     /// The tightest per-call limits on the path.
     pub(crate) per_call: Limits,
+    /// Where its levels begin.
+    pub(crate) levels_begin: Levels,
+    /// Whether the rate of its calls is limited, here or above.
+    pub(crate) rated: bool,
 
     // What happened.
     /// Spent by calls of this budget itself.
@@ -80,6 +84,8 @@ pub(crate) struct Node {
     pub(crate) deficit: Amount,
     /// Open holds here and below.
     pub(crate) open: u32,
+    /// The most of them at once since it was last Green, before it was Orange.
+    pub(crate) most_open: u32,
 
     pub(crate) levels: [Level; Resource::COUNT],
     pub(crate) elapsed_level: Level,
@@ -97,6 +103,8 @@ pub(crate) struct Inherited {
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) per_call: Limits,
     pub(crate) shut: Option<(BudgetId, State)>,
+    pub(crate) levels_begin: Levels,
+    pub(crate) rated: bool,
     /// The parent's window; `None` for the root.
     pub(crate) window: Option<Window>,
 }
@@ -128,6 +136,8 @@ impl Node {
             claim: Amount::ZERO,
             deadline: None,
             per_call: Limits::NONE,
+            levels_begin: Levels::default(),
+            rated: false,
             own_spent: Amount::ZERO,
             own_held: Amount::ZERO,
             spent: Amount::ZERO,
@@ -137,6 +147,7 @@ impl Node {
             overrun: Amount::ZERO,
             deficit: Amount::ZERO,
             open: 0,
+            most_open: 0,
             levels: [Level::Green; Resource::COUNT],
             elapsed_level: Level::Green,
             level_span: [(i64::MIN, i64::MAX); Resource::COUNT],
@@ -169,12 +180,21 @@ impl Node {
             Claim::Guarantee(amount) => amount.min(self.cap),
             Claim::Limit => limited(terms.limits, self.cap),
         };
-        let own_deadline = terms.elapsed.map(|span| self.allocated.after(span));
+        // Who only watches passes on no limit that would refuse a call.
+        let own_deadline = (terms.elapsed)
+            .filter(|_| !terms.observed)
+            .map(|span| self.allocated.after(span));
         self.deadline = match (own_deadline, above.deadline) {
             (Some(own), Some(above)) => Some(own.min(above)),
             (own, above) => own.or(above),
         };
-        self.per_call = terms.per_call.tightest(&above.per_call);
+        self.per_call = if terms.observed {
+            above.per_call
+        } else {
+            terms.per_call.tightest(&above.per_call)
+        };
+        self.levels_begin = terms.levels.or(&above.levels_begin);
+        self.rated = above.rated || !terms.rate.is_none();
     }
 
     /// Sets what calls may use, of the limits, of what is borrowed and carried over, and of the
@@ -196,6 +216,24 @@ impl Node {
         }
     }
 
+    /// What calls can commit at most; everything where the budget only watches.
+    pub(crate) fn enforced(&self) -> Amount {
+        if self.terms.observed {
+            return Limits::NONE.or(i64::MAX);
+        }
+        self.cap
+    }
+
+    /// Where the levels of a resource, or of elapsed time, begin.
+    pub(crate) fn thresholds(&self, resource: Option<Resource>) -> Thresholds {
+        self.levels_begin.get(resource).unwrap_or_default()
+    }
+
+    /// The worst of its own levels.
+    pub(crate) fn level(&self) -> Level {
+        self.levels.into_iter().fold(self.elapsed_level, Level::max)
+    }
+
     /// What is spent here and below in the present window.
     pub(crate) fn spent_now(&self, resource: Resource) -> i64 {
         self.spent.get(resource) - self.window.past_spent.get(resource)
@@ -215,7 +253,8 @@ impl Node {
     }
 
     /// Recomputes between which spent amounts the level of a resource stays as it is.
-    pub(crate) fn set_level_span(&mut self, resource: Resource, thresholds: Thresholds) {
+    pub(crate) fn set_level_span(&mut self, resource: Resource) {
+        let thresholds = self.thresholds(Some(resource));
         let level = self.levels[resource.index()];
         let span = match self.measure(resource) {
             None if level == Level::Green => (i64::MIN, i64::MAX),

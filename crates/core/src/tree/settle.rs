@@ -230,6 +230,12 @@ impl Tree {
                 .open
                 .checked_add_signed(by)
                 .expect("every hold ends exactly once");
+            // What calls had before they are throttled is remembered while they are.
+            node.most_open = match node.level() {
+                Level::Green => node.open,
+                Level::Yellow => node.most_open.max(node.open),
+                _ => node.most_open,
+            };
             next = node.parent;
         }
     }

@@ -1,6 +1,6 @@
 //! What can be seen of a tree without changing it.
 
-use super::{Receipt, Tree};
+use super::{Acting, Receipt, Tree};
 use crate::amount::{Amount, Resource, Timestamp};
 use crate::id::{BudgetId, HoldId};
 use crate::level::Level;
@@ -20,6 +20,10 @@ pub struct Headroom {
     pub deadline: Option<Timestamp>,
     /// Whether this budget may still make a call from the wrap-up reserve.
     pub may_finalize: bool,
+    /// Whether this is the room of a wrap-up call, the reserve included.
+    pub wrap_up: bool,
+    /// The level that acts on calls here.
+    pub acting: Acting,
     /// Holds open at this budget and below.
     pub open: u32,
 }
@@ -74,6 +78,10 @@ pub struct BudgetView<'a> {
     pub deficit: Amount,
     /// Holds open here and below.
     pub open: u32,
+    /// The most of them at once since it was last Green, before it was Orange.
+    pub most_open: u32,
+    /// Whether the rate of its calls is limited, here or above.
+    pub rated: bool,
     /// Its own level for each resource.
     pub levels: [Level; Resource::COUNT],
     /// Its own level of elapsed time.
@@ -134,6 +142,8 @@ impl Tree {
             overrun: node.overrun,
             deficit: node.deficit,
             open: node.open,
+            most_open: node.most_open,
+            rated: node.rated,
             levels: node.levels,
             elapsed_level: node.elapsed_level,
         })

@@ -5,9 +5,9 @@
 
 use fisc_core::sharing::Sharing;
 use fisc_core::{
-    Amount, BudgetId, Calendar, Claim, Event, HoldId, Lendable, Limits, MAX_DEPTH, Period,
-    Permille, Resource, Span, State, Terms, TimeUs, Timestamp, Tree, TreeError, Weight, Window,
-    Zone, invariants,
+    Amount, BudgetId, Calendar, Claim, Event, HoldId, Lendable, Levels, Limits, MAX_DEPTH, Period,
+    Permille, Resource, Span, State, Terms, Thresholds, TimeUs, Timestamp, Tree, TreeError, Weight,
+    Window, Zone, invariants,
 };
 
 const SECOND: i64 = 1_000_000;
@@ -80,6 +80,15 @@ impl Dice {
             })
     }
 
+    /// Levels of its own for one resource, now and then.
+    fn levels(&mut self) -> Levels {
+        let mut begins = [0; 4].map(|_: u16| Permille(self.roll(1001) as u16));
+        begins.sort_unstable();
+        let of = Resource::ALL.get(self.roll(4) as usize).copied();
+        let own = self.one_in(4).then_some(Thresholds(begins));
+        Levels::default().with(of, own)
+    }
+
     fn terms(&mut self, most: u64) -> Terms {
         let limits = self.limits(most, 2);
         let claim = match self.roll(6) {
@@ -113,6 +122,9 @@ impl Dice {
             weight: Weight(self.roll(5) as u16),
             need: self.limits(most, 2),
             lendable: Lendable(Permille(self.roll(1001) as u16)),
+            levels: self.levels(),
+            rate: Limits::NONE,
+            observed: self.one_in(10),
         }
     }
 }

@@ -329,6 +329,7 @@ impl Script {
             Ok(Err(Refusal::Deadline(at))) => {
                 Answer::plain(&format!("deadline {}", self.tree.path(at)))
             }
+            Ok(Err(Refusal::Throttled(..))) => panic!("the tree slows nobody"),
             Ok(Err(Refusal::Frozen(at))) => {
                 Answer::plain(&format!("frozen {}", self.tree.path(at)))
             }
@@ -378,6 +379,7 @@ impl Script {
             TreeError::TooManyChildren => "too-many-children",
             TreeError::Released(_) => "released",
             TreeError::CallsRunning(_) => "calls-running",
+            TreeError::LevelsOutOfOrder => "levels-out-of-order",
             TreeError::ElapsedOnWindow => "elapsed-on-window",
             TreeError::NotSiblings => "not-siblings",
             TreeError::UnlikeTerms => "unlike-terms",

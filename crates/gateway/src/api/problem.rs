@@ -139,6 +139,10 @@ impl Problem {
             ),
             Refusal::Never(_) => (Kind::BudgetExhausted, "has not enough left"),
             Refusal::PerCall(_) => (Kind::CallLimit, "allows no single call as large"),
+            Refusal::Throttled(..) => (
+                Kind::BudgetReserved,
+                "slows its calls to make what is left last",
+            ),
             Refusal::Deadline(_) => (Kind::TimeOver, "has no time left"),
             Refusal::Frozen(_) => (Kind::Frozen, "is frozen by its owner"),
             Refusal::Released(_) => (Kind::Released, "was released"),
@@ -148,7 +152,10 @@ impl Problem {
             Refusal::NotNow(short) | Refusal::Never(short) | Refusal::PerCall(short) => {
                 problem.with_shortfall(short, seen)
             }
-            Refusal::Deadline(_) | Refusal::Frozen(_) | Refusal::Released(_) => problem,
+            Refusal::Deadline(_)
+            | Refusal::Throttled(..)
+            | Refusal::Frozen(_)
+            | Refusal::Released(_) => problem,
         }
     }
 

@@ -7,9 +7,10 @@
 use std::sync::atomic::Ordering;
 
 use fisc::core::TreeError;
-use fisc::{Budget, CallLabel, Error, Headroom, Hold, Patience, Plan, Resource};
+use fisc::{Asking, Budget, CallLabel, Error, Headroom, Hold, Level, Patience, Plan, Resource};
 
 use crate::policy::PATIENCE_MAX;
+use crate::proxy::act::Measured;
 use crate::proxy::identify::Identity;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{Final, Limiting, RanOut, State};
@@ -84,15 +85,27 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Holds what `plan` chooses for the room there is, or waits for it, or refuses.
+    /// Holds what `plan` chooses for the room there is, or waits for it, or refuses; slowed as
+    /// the owner's measures say.
     pub(crate) async fn hold(
         &self,
-        label: CallLabel,
+        call: CallLabel,
+        measured: &Measured<'_>,
         plan: impl FnMut(&Headroom) -> Plan,
     ) -> Result<Hold, Refusal> {
-        let Attempt { state, budget, .. } = self;
-        let patience = Patience(state.policy.patience.min(PATIENCE_MAX));
-        match wait(state, budget.hold_planned(label, patience, plan)).await {
+        let Attempt {
+            state,
+            budget,
+            identity,
+            ..
+        } = self;
+        let asking = Asking {
+            call,
+            patience: Patience(state.policy.patience.min(PATIENCE_MAX)),
+            finalize: identity.finalize,
+        };
+        let restrain = |room: &Headroom| measured.restraint(room);
+        match wait(state, budget.hold_restrained(asking, restrain, plan)).await {
             Ok(hold) => {
                 let now = state.fisc.ticks();
                 state.traffic.count_admitted(budget.id(), now);
@@ -117,6 +130,12 @@ impl<'a> Attempt<'a> {
         self.for_good(refusal, Final::Unacceptable)
     }
 
+    /// Declines a call that is marked optional.
+    pub(crate) fn declined(&self, level: Level) -> Refusal {
+        let refusal = Refusal::new(RefusalKind::OptionalDeclined).with_detail(level.name());
+        self.counted(refusal)
+    }
+
     /// Refuses a path of which nobody knows what it costs.
     pub(crate) fn unmetered(&self) -> Refusal {
         let path = self.identity.rest.as_str();
@@ -139,6 +158,13 @@ impl<'a> Attempt<'a> {
             state, identity, ..
         } = self;
         let mut refusal = refusal(error, |path| within(path, &identity.root));
+        if let Error::Refused {
+            refusal: fisc::Refusal::Throttled(_, Some(due)),
+            ..
+        } = error
+        {
+            refusal = refusal.until(due.since(state.fisc.now()));
+        }
         let Error::Refused { path, refusal: why } = error else {
             return self.counted(refusal);
         };

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fisc::{Budget, Headroom, Hold, Plan, Resource, clock};
-use fisc_core::{Amount, Money, TimeUs, Timestamp, Usage};
+use fisc_core::{Amount, Money, TimeUs, Timestamp, TokenClass, Usage};
 use fisc_llm::{
     Ask, CallBound, CallClass, InputBound, InputShape, Learner, Lesson, ModelLimits, ModelPrice,
     Price, Quantiles, RequestFacts, Sizing, Wire, size,
 };
 
 use crate::policy::UnknownPrice;
+use crate::proxy::act::{self, Acted, Measured};
 use crate::proxy::attempt::{Attempt, within};
 use crate::proxy::count::Countable;
 use crate::proxy::identify::Identity;
@@ -40,6 +41,8 @@ pub(crate) struct Asked {
     /// The earliest deadline on the budget's path.
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) tags: Vec<(Arc<str>, Arc<str>)>,
+    /// What the gateway changed of the request, in one line; empty for nothing.
+    pub(crate) changed: String,
     /// The path of the budget that the caller's secret stands for.
     root: Arc<str>,
     class: Class,
@@ -80,20 +83,20 @@ struct Sized {
 
 /// Holds what a call may cost, or waits for it, or refuses.
 pub(crate) async fn authorize(
-    state: &Arc<State>,
-    identity: &Identity,
+    attempt: &Attempt<'_>,
+    measured: &Measured<'_>,
     upstream: &Upstream,
     facts: &RequestFacts<'_>,
     countable: Countable<'_>,
+    acted: &Acted,
 ) -> Result<(Hold, Asked), Refusal> {
-    let attempt = Attempt::new(state, identity, &facts.model)?;
-    if let Some(refusal) = attempt.cut_off() {
-        return Err(refusal);
-    }
+    let Attempt {
+        state, identity, ..
+    } = attempt;
     let now = state.fisc.now();
     let provider = upstream.provider().name();
     let limits = state.prices.limits(Some(provider), &facts.model, now);
-    let pricing = price(&attempt, provider, now)?;
+    let pricing = price(attempt, provider, now)?;
     let class = Class {
         upstream: provider,
         model: facts.model.as_ref().into(),
@@ -106,6 +109,7 @@ pub(crate) async fn authorize(
         pricing: &pricing,
         limits: &limits,
         service_tier: service_tier(facts, upstream),
+        output_max: output_max(facts, acted),
     };
     let mut sized = None;
     if sizer.may_need_count(countable, &attempt.budget)
@@ -113,7 +117,8 @@ pub(crate) async fn authorize(
     {
         state.learned().count(&class.get(), &facts.input, tokens);
     }
-    let held = attempt.hold(attempt.label(provider), |room| sizer.plan(room, &mut sized));
+    let label = attempt.label(provider);
+    let held = attempt.hold(label, measured, |room| sizer.plan(room, &mut sized));
     let hold = held.await?;
     let sized = sized.expect("a hold is granted for what was sized");
     let asked = Asked {
@@ -125,7 +130,8 @@ pub(crate) async fn authorize(
         output_cap: sized.output_cap,
         written_cap: sized.written_cap,
         deadline: sized.deadline,
-        tags: tags(identity),
+        tags: tags(identity).into_iter().chain(act::tag(acted)).collect(),
+        changed: changed(acted, sized.written_cap),
         root: identity.root.as_str().into(),
         class,
         shape: facts.input.clone(),
@@ -175,6 +181,8 @@ struct Sizer<'a> {
     pricing: &'a Pricing,
     limits: &'a ModelLimits,
     service_tier: Option<&'a str>,
+    /// The output cap that the level sets, where it is lower than the request's own.
+    output_max: Option<u64>,
 }
 
 // === impl Sizer ===
@@ -203,7 +211,7 @@ impl Sizer<'_> {
             counting: state.fisc.counting(),
             input,
             call,
-            asked_output: facts.output_cap,
+            asked_output: self.output_max.or(facts.output_cap),
             model_output: limits.output,
             output_q50: output.map(|output| output.q50),
             output_q99: output.map(|output| output.q99),
@@ -227,7 +235,7 @@ impl Sizer<'_> {
                 *sized = Some(Sized {
                     input,
                     output_cap: output_cap.unwrap_or_else(|| own_output(&ask)),
-                    written_cap: output_cap,
+                    written_cap: output_cap.or(self.output_max),
                     expected_input: expected.input,
                     deadline: room.deadline,
                 });
@@ -331,6 +339,7 @@ impl Asked {
     pub(crate) fn teach(&self, learned: &mut Learner, usage: &Usage, time: TimeUs, cut: bool) {
         let lesson = Lesson {
             input: usage.input(),
+            cached: usage.get(TokenClass::CacheRead),
             output: usage.output().div_ceil(self.choices.max(1)),
             time,
             output_cut: cut && self.written_cap.is_some(),
@@ -361,6 +370,25 @@ impl Pricing {
             Pricing::Nothing | Pricing::Unknown => None,
         }
     }
+}
+
+/// The output cap that the level sets, where it is lower than the request's own and leaves room
+/// to think.
+fn output_max(facts: &RequestFacts<'_>, acted: &Acted) -> Option<u64> {
+    let lower = |max: &u64| facts.output_cap.is_none_or(|own| *max < own);
+    acted
+        .output_max
+        .filter(|max| lower(max) && *max > facts.thinking)
+}
+
+/// Says in one line what was changed of a request.
+fn changed(acted: &Acted, cap: Option<u64>) -> String {
+    let mut changed = acted.summary();
+    if let Some(cap) = cap {
+        let space = if changed.is_empty() { "" } else { " " };
+        changed = format!("{changed}{space}cap={cap}");
+    }
+    changed
 }
 
 /// The time in which such a call is likely to be of use: a stream that is ended early is, any

@@ -32,6 +32,9 @@ pub(crate) use self::names::percent_decode;
 pub(crate) use self::scrub::scrub;
 pub(crate) use self::trace::TraceId;
 
+/// The operation whose calls wrap up, whatever their headers say.
+const FINALIZE_OPERATION: &str = "finalize";
+
 /// Everybody who may call, and under which names of this gateway.
 #[derive(Debug)]
 pub(crate) struct Callers {
@@ -52,6 +55,10 @@ pub(crate) struct Identity {
     pub(crate) operation: Option<String>,
     /// The task that the caller works on, a tag in reports.
     pub(crate) task: Option<String>,
+    /// Whether the call wraps up: it may use what is kept for that.
+    pub(crate) finalize: bool,
+    /// Whether the call can be done without when its budget is scarce.
+    pub(crate) optional: bool,
     /// The W3C trace that the call belongs to.
     pub(crate) trace: Option<TraceId>,
     /// The path without the gateway's prefix; begins with `/`.
@@ -88,6 +95,9 @@ pub(crate) enum IdentifyError {
     /// A name is percent-encoded wrongly or is not UTF-8.
     #[error("{0} is not valid UTF-8 or wrongly percent-encoded")]
     Encoding(&'static str),
+    /// A header that is set or not says something else.
+    #[error("the header {0} is neither true nor false")]
+    Flag(&'static str),
     /// A naming header came twice.
     #[error("the header {0} came more than once")]
     Repeated(&'static str),
@@ -141,8 +151,12 @@ impl Callers {
         if depth > MAX_DEPTH {
             return Err(IdentifyError::TooDeep { depth });
         }
+        let finalize = names::flag(headers, "fisc-finalize")?
+            || operation.as_deref() == Some(FINALIZE_OPERATION);
         Ok(Identity {
             root,
+            finalize,
+            optional: names::flag(headers, "fisc-optional")?,
             agent,
             operation,
             task: names::task(headers)?,
@@ -163,6 +177,7 @@ impl From<IdentifyError> for Refusal {
             IdentifyError::ForeignHost => RefusalKind::HostRefused,
             IdentifyError::Name { .. }
             | IdentifyError::Encoding(_)
+            | IdentifyError::Flag(_)
             | IdentifyError::Repeated(_)
             | IdentifyError::TooDeep { .. } => RefusalKind::BadName,
             IdentifyError::AbsoluteForm => RefusalKind::BadRequest,

@@ -71,6 +71,8 @@ pub(crate) struct Payer {
     pub(crate) budget: BudgetId,
     /// The path of the budget that the caller's secret stands for.
     pub(crate) root: Arc<str>,
+    /// What was changed of the request; empty for nothing.
+    pub(crate) changed: String,
 }
 
 /// Why a call may not run on.
@@ -108,6 +110,7 @@ impl Call {
         Payer {
             budget: self.budget(),
             root: self.asked.root(),
+            changed: self.asked.changed.clone(),
         }
     }
 

@@ -19,6 +19,7 @@ use hyper::{Request, Response};
 use tokio::sync::oneshot;
 
 use crate::body::{AnswerBody, BodyError};
+use crate::proxy::act::Measured;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::authorize::{self, TIME_FLOOR};
 use crate::proxy::forward::{ForwardError, forward, prepare};
@@ -84,7 +85,8 @@ pub(crate) async fn serve(
         ..attempt.label(route.provider.name())
     };
     let mut deadline = None;
-    let held = attempt.hold(label, |room| {
+    let measured = Measured::new(state, &attempt.budget);
+    let held = attempt.hold(label, &measured, |room| {
         deadline = room.deadline;
         plan(state, room)
     });

@@ -50,6 +50,15 @@ impl BudgetHeaders {
     }
 }
 
+impl BudgetHeaders {
+    /// Says what was changed of the request, as `key=value` parts.
+    pub(crate) fn write_changed(changed: &str, headers: &mut HeaderMap) {
+        if let Ok(value) = HeaderValue::try_from(changed) {
+            headers.insert("fisc-changed", value);
+        }
+    }
+}
+
 /// Adds a header whose text may hold any character: what is not printable ASCII is
 /// percent-encoded.
 pub(super) fn insert_text(headers: &mut HeaderMap, name: &'static str, text: &str) {

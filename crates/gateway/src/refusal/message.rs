@@ -18,6 +18,7 @@ pub(super) fn write(refusal: &Refusal) -> String {
         | RefusalKind::BudgetReleased
         | RefusalKind::RequestExceedsBudget
         | RefusalKind::RequestExceedsCallLimit
+        | RefusalKind::BudgetThrottled
         | RefusalKind::BudgetReserved => {
             let mut text = of_budget(refusal);
             if let Some(detail) = detail {
@@ -29,6 +30,10 @@ pub(super) fn write(refusal: &Refusal) -> String {
             "model '{}' has no known price and a cost budget applies. Add its price to the \
              price overlay, or use a model that has one",
             detail.unwrap_or("unknown"),
+        ),
+        RefusalKind::OptionalDeclined => format!(
+            "the call is marked optional, and its budget is at level {}. Go on without it",
+            detail.unwrap_or("orange"),
         ),
         RefusalKind::StoreUnavailable => with(
             "the budget's ledger cannot record holds right now; nothing was sent",
@@ -104,6 +109,9 @@ fn of_budget(refusal: &Refusal) -> String {
             format!(
                 "this call is larger than {name} allows. Send less input or a smaller max_tokens"
             )
+        }
+        (RefusalKind::BudgetThrottled, _) => {
+            format!("calls of {name} are slowed to make what is left last. Retry in {wait} s")
         }
         (RefusalKind::BudgetReserved, short) => format!(
             "{name} has no room right now{}. Retry in {wait} s, when calls in flight have ended",

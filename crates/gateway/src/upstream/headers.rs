@@ -42,6 +42,9 @@ const REQUEST_ONLY: [&str; 10] = [
 /// Headers of a response that are about the upstream and us.
 const RESPONSE_ONLY: [&str; 3] = ["set-cookie", "alt-svc", "strict-transport-security"];
 
+/// The header in which Anthropic's clients name what they take part in, separated by commas.
+const BETA: &str = "anthropic-beta";
+
 const OWN_PREFIX: &str = "fisc-";
 const CORS_PREFIX: &str = "access-control-";
 
@@ -66,6 +69,15 @@ pub(crate) fn to_upstream(caller: &HeaderMap, pass_credentials: bool) -> HeaderM
     // What is metered must be readable.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers
+}
+
+/// Adds a beta to those that the caller named.
+pub(crate) fn add_beta(headers: &mut HeaderMap, beta: &str) {
+    let named = headers.get(BETA).and_then(|value| value.to_str().ok());
+    let all = named.map_or_else(|| beta.to_owned(), |named| format!("{named},{beta}"));
+    if let Ok(value) = HeaderValue::try_from(all) {
+        headers.insert(BETA, value);
+    }
 }
 
 /// Removes from an upstream's response headers those that are not for the client.

@@ -5,11 +5,9 @@ use std::ops::Range;
 
 use super::content::Content;
 use super::names::Names;
+use super::places::{OptionsPlace, Places, Slot};
 use super::prefix::PrefixHash;
-use super::{
-    CHOICES_MAX, FactsError, InputShape, OptionsPlace, Places, Prefix, RequestFacts,
-    SEARCHES_DEFAULT, Slot,
-};
+use super::{CHOICES_MAX, FactsError, InputShape, Prefix, RequestFacts, SEARCHES_DEFAULT};
 use crate::json::{self, Key, Kind, Reader};
 use crate::wire::Wire;
 
@@ -164,11 +162,56 @@ impl<'a> Body<'a> {
                 self.messages = self.content().messages(kind)?;
                 Ok(())
             }
-            "system" => self.content().content(kind),
-            "tools" => self.content().tools(kind),
+            "system" => {
+                self.content().content(kind)?;
+                // What it shows stays: the prompt's head is cached.
+                self.places.images.clear();
+                Ok(())
+            }
+            "tools" => {
+                self.content().tools(kind)?;
+                self.places.tools_member = Some(self.reader.member(key));
+                Ok(())
+            }
+            "reasoning_effort" if kind == Kind::String => self.effort(),
+            "output_config" if kind == Kind::Object => self.output_config(),
             "cache_control" => self.content().cache_control(key, kind),
-            _ => self.presence(name, kind),
+            _ => {
+                self.presence(name, kind)?;
+                if matches!(name, "web_search_options" | "search_parameters") {
+                    let member = self.reader.member(key);
+                    self.places.search_members.push(member);
+                }
+                Ok(())
+            }
         }
+    }
+
+    /// Reads how hard the model is to think, as a word.
+    fn effort(&mut self) -> Result<(), FactsError> {
+        let text = self.reader.text()?;
+        let high = matches!(text.plain(), b"medium" | b"high" | b"xhigh" | b"max");
+        self.places.effort = high.then(|| text.at()..text.end());
+        Ok(())
+    }
+
+    fn output_config(&mut self) -> Result<(), FactsError> {
+        let open = self.reader.open_object()?;
+        let mut names = Names::new(&["effort", "task_budget"], "`output_config`");
+        let (mut empty, mut budgeted) = (true, false);
+        let mut first = true;
+        while let Some(key) = self.reader.key(&mut first)? {
+            empty = false;
+            let name = names.meet(&key.text)?;
+            match (name, self.reader.kind()?) {
+                ("effort", Kind::String) => self.effort()?,
+                _ => self.reader.pass()?,
+            }
+            budgeted |= name == "task_budget";
+        }
+        self.places.output_config = Some(OptionsPlace::Lacks { open, empty }).filter(|_| !budgeted);
+        self.places.budgeted |= budgeted;
+        Ok(())
     }
 
     /// Members of which only the presence matters, and those that are not known.
@@ -256,8 +299,9 @@ impl<'a> Body<'a> {
 
     fn choices(&mut self, kind: Kind) -> Result<(), FactsError> {
         const EXPECTED: &str = "a whole number from 1 to 128";
-        let (count, _) = self.count("n", EXPECTED, kind)?;
+        let (count, span) = self.count("n", EXPECTED, kind)?;
         self.choices = count.unwrap_or(1);
+        self.places.choices = (self.choices > 1).then_some(span);
         if (1..=CHOICES_MAX).contains(&self.choices) {
             Ok(())
         } else {
@@ -348,6 +392,7 @@ impl<'a> Body<'a> {
             reader: &mut self.reader,
             input: &mut self.input,
             cuts: &mut self.cuts,
+            places: &mut self.places,
         }
     }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::body::wrong_type;
 use super::names::Names;
+use super::places::{Places, Tail, ToolPlace};
 use super::{FactsError, InputShape, SEARCHES_DEFAULT};
 use crate::json::{self, Key, Kind, Reader, Text};
 
@@ -18,6 +19,7 @@ pub(super) struct Content<'r, 'a> {
     pub(super) reader: &'r mut Reader<'a>,
     pub(super) input: &'r mut InputShape,
     pub(super) cuts: &'r mut Vec<Range<usize>>,
+    pub(super) places: &'r mut Places,
 }
 
 /// What one part of a message turned out to be.
@@ -94,7 +96,12 @@ impl<'a> Content<'_, 'a> {
         let mut first = true;
         while self.reader.element(&mut first)? {
             match self.reader.kind()? {
-                Kind::Object => self.tool()?,
+                Kind::Object => {
+                    let start = self.reader.offset();
+                    let searches = self.tool()?;
+                    let span = start..self.reader.offset();
+                    self.places.tools.push(ToolPlace { span, searches });
+                }
                 _ => return Err(wrong_type("tools", "the body", "a list of objects")),
             }
         }
@@ -124,13 +131,22 @@ impl<'a> Content<'_, 'a> {
 
     fn message(&mut self) -> Result<(), FactsError> {
         self.reader.open_object()?;
-        let mut names = Names::new(&["content", "audio", "cache_control"], MESSAGE);
+        let mut names = Names::new(&["role", "content", "audio", "cache_control"], MESSAGE);
         let mut first = true;
+        self.places.tail = None;
+        let mut answered = false;
         while let Some(key) = self.reader.key(&mut first)? {
             let name = names.meet(&key.text)?;
             let kind = self.reader.kind()?;
             match name {
-                "content" => self.content(kind)?,
+                "role" if kind == Kind::String => {
+                    answered = self.reader.text()?.plain() == b"assistant";
+                }
+                "content" => {
+                    let start = self.reader.offset();
+                    self.content(kind)?;
+                    self.places.tail = Tail::of(kind, start..self.reader.offset());
+                }
                 "cache_control" => self.cache_control(&key, kind)?,
                 _ => self.reader.pass()?,
             }
@@ -139,6 +155,10 @@ impl<'a> Content<'_, 'a> {
                 self.input.audio += 1;
                 self.input.opaque = true;
             }
+        }
+        if answered {
+            // What stands at its end is the beginning of the model's own answer.
+            self.places.tail = None;
         }
         Ok(())
     }
@@ -154,6 +174,7 @@ impl<'a> Content<'_, 'a> {
             "input_audio",
             "source",
         ];
+        let start = self.reader.offset();
         self.reader.open_object()?;
         let mut names = Names::new(NAMES, PART);
         let mut part = Part::default();
@@ -178,7 +199,11 @@ impl<'a> Content<'_, 'a> {
                 _ => self.reader.pass()?,
             }
         }
+        let images = self.input.images;
         self.count_part(&part);
+        if self.input.images > images {
+            self.places.images.push(start..self.reader.offset());
+        }
         Ok(())
     }
 
@@ -235,7 +260,8 @@ impl<'a> Content<'_, 'a> {
         self.input.opaque |= part.remote || !known;
     }
 
-    fn tool(&mut self) -> Result<(), FactsError> {
+    /// Reads a tool and says whether it is a search that the provider runs.
+    fn tool(&mut self) -> Result<bool, FactsError> {
         const SEARCHES: &str = "a whole number of searches";
         self.reader.open_object()?;
         let mut names = Names::new(&["type", "max_uses", "cache_control"], TOOL);
@@ -259,22 +285,23 @@ impl<'a> Content<'_, 'a> {
                 _ => self.reader.pass()?,
             }
         }
-        self.count_tool(kind_text, searches);
-        Ok(())
+        Ok(self.count_tool(kind_text, searches))
     }
 
-    fn count_tool(&mut self, kind: Option<Text<'_>>, searches: u64) {
+    fn count_tool(&mut self, kind: Option<Text<'_>>, searches: u64) -> bool {
         let Some(kind) = kind.map(|kind| kind.decode().unwrap_or_default()) else {
-            return;
+            return false;
         };
         if matches!(kind.as_ref(), "function" | "custom") {
-            return;
+            return false;
         }
         // The provider runs it, or describes it to the model in words that the body lacks.
         self.input.opaque = true;
-        if kind.starts_with("web_search") {
+        let is_search = kind.starts_with("web_search");
+        if is_search {
             self.input.searches_max = self.input.searches_max.saturating_add(searches);
         }
+        is_search
     }
 }
 

@@ -601,7 +601,9 @@ fn said(result: Result<(), Refusal>) -> Verdict {
         Err(Refusal::Never(s)) => Verdict::Never(short(s)),
         Err(Refusal::PerCall(s)) => Verdict::PerCall(index(s.budget), s.resource),
         Err(Refusal::Deadline(budget)) => Verdict::Deadline(index(budget)),
-        Err(Refusal::Frozen(_) | Refusal::Released(_)) => panic!("nothing was shut"),
+        Err(Refusal::Frozen(_) | Refusal::Released(_) | Refusal::Throttled(..)) => {
+            panic!("nothing was shut or slowed")
+        }
     }
 }
 

@@ -6,7 +6,9 @@ mod window;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use fisc::{Claim, Lendable, Limits, Permille, Sharing, State, Terms, TokenCounting, Weight};
+use fisc::{
+    Claim, Lendable, Levels, Limits, Permille, Sharing, State, Terms, TokenCounting, Weight,
+};
 use fisc_core::{Amount, MAX_DEPTH, Resource, Tokens, Tree, check_name};
 use toml::Spanned;
 
@@ -130,6 +132,9 @@ impl Resolved {
             need,
             lendable,
             window,
+            levels: Levels::default(),
+            rate: Limits::NONE,
+            observed: false,
         })
     }
 

@@ -46,6 +46,20 @@ pub(super) fn task(headers: &HeaderMap) -> Result<Option<String>, IdentifyError>
         .transpose()
 }
 
+/// Returns whether a header is set to true; it may be left out.
+pub(super) fn flag(headers: &HeaderMap, header: &'static str) -> Result<bool, IdentifyError> {
+    let mut values = headers.get_all(header).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(IdentifyError::Repeated(header));
+    }
+    match value.map(|value| value.as_bytes().trim_ascii()) {
+        None | Some(b"false" | b"0") => Ok(false),
+        Some(b"true" | b"1") => Ok(true),
+        Some(_) => Err(IdentifyError::Flag(header)),
+    }
+}
+
 /// Undoes percent-encoding once; `None` when it is malformed or not UTF-8.
 pub(crate) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {

@@ -1,7 +1,7 @@
 //! Who is cut off, when nothing else goes on, and which budget is said to have stopped whom.
 
 use fisc::core::Shortfall;
-use fisc::{Amount, BudgetId, Headroom, Refusal as TreeRefusal, Resource, TimeUs};
+use fisc::{Acting, Amount, BudgetId, Headroom, Level, Refusal as TreeRefusal, Resource, TimeUs};
 
 use super::{Final, Limiting, RanOut, STILL_CALLS, Traffic};
 use crate::refusal::Refusal;
@@ -21,6 +21,12 @@ fn room(units: i64) -> Headroom {
         per_call: Amount::from_raw([i64::MAX; Resource::COUNT]),
         deadline: None,
         may_finalize: false,
+        wrap_up: false,
+        acting: Acting {
+            level: Level::Green,
+            budget: BudgetId(0),
+            resource: None,
+        },
         open: 0,
     }
 }

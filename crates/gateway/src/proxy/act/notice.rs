@@ -1,0 +1,138 @@
+//! The notice: what an agent is told of its budget, and that it is told once.
+//!
+//! It stands at the end of the last message of one request, never before anything that a provider
+//! caches, and is gone with the next. Figures are those of the budget that binds, as far as the
+//! caller's secret lets it see.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fisc::{Acting, BudgetId, BudgetStatus, Level, Resource, TimeUs};
+use fisc_core::Money;
+use fisc_llm::TaskBudget;
+
+use crate::proxy::attempt::{Attempt, within};
+
+/// The smallest budget that Anthropic takes, in tokens.
+const TASK_BUDGET_MIN: i64 = 20_000;
+
+/// At which level each agent was told last, and what all that took.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<BTreeMap<BudgetId, Level>>);
+
+/// What a caller may know of the budget that binds it.
+pub(super) struct Sight {
+    level: Level,
+    resource: Option<Resource>,
+    limit: Option<i64>,
+    left: Option<i64>,
+}
+
+/// Finds what the caller may be told of the budget that binds it.
+pub(super) fn sight(attempt: &Attempt<'_>, acting: &Acting) -> Sight {
+    let Attempt {
+        state, identity, ..
+    } = attempt;
+    let status = state.fisc.status(acting.budget);
+    let own = status.filter(|status| within(&status.path, &identity.root));
+    let now = state.fisc.now();
+    let figures = own.and_then(|status| match acting.resource {
+        Some(resource) => of_resource(&status, resource),
+        None => {
+            let span = status.terms.elapsed?;
+            let end = status.allocated.after(span);
+            Some((span.0, end.since(now).0.max(0)))
+        }
+    });
+    Sight {
+        level: acting.level,
+        resource: acting.resource,
+        limit: figures.map(|(limit, _)| limit),
+        left: figures.map(|(_, left)| left),
+    }
+}
+
+/// The limit of a resource, or the share, and what is left of it.
+fn of_resource(status: &BudgetStatus, resource: Resource) -> Option<(i64, i64)> {
+    let limit = status.terms.limits.get(resource);
+    let share = status.share.get(resource);
+    let limit = limit.into_iter().chain(share).min()?;
+    let left = limit.saturating_sub(status.window_spent.get(resource));
+    Some((limit, left.max(0)))
+}
+
+// === impl Told ===
+
+impl Told {
+    /// Says whether an agent has not been told at this level, or one above it.
+    pub(crate) fn is_due(&self, agent: BudgetId, level: Level) -> bool {
+        self.all().get(&agent).is_none_or(|told| *told < level)
+    }
+
+    /// Notes that an agent is told.
+    pub(crate) fn note(&self, agent: BudgetId, level: Level) {
+        self.all().insert(agent, level);
+    }
+
+    /// An agent whose budget is Green again is told anew when it is not.
+    pub(crate) fn forget(&self, agent: BudgetId) {
+        let mut all = self.all();
+        if !all.is_empty() {
+            all.remove(&agent);
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<BudgetId, Level>> {
+        // Nothing can panic in the middle of a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Sight ===
+
+impl Sight {
+    /// Returns the text of the notice; `last` says that the call is the agent's last.
+    pub(super) fn text(&self, last: bool) -> String {
+        let of = match self.resource {
+            Some(Resource::Cost) => "money",
+            Some(Resource::Tokens) => "tokens",
+            Some(Resource::Time) | None => "time",
+        };
+        let used = self.limit.zip(self.left).and_then(|(limit, left)| {
+            let used = i128::from(limit - left) * 100 / i128::from(limit.max(1));
+            let left = self.shown(left)?;
+            Some(format!("{used}% of your {of} is used, {left} left."))
+        });
+        let used = used.unwrap_or_else(|| format!("most of your {of} is used."));
+        let advice = match self.level {
+            _ if last => "This is your last call: state your result and what is left to do.",
+            Level::Green | Level::Yellow => "Plan the rest of your work accordingly.",
+            Level::Orange => "Finish what matters most; calls are slower and shorter now.",
+            Level::Red | Level::Black => "Wrap up now; cheaper models may answer.",
+        };
+        format!("[budget] {used} {advice}")
+    }
+
+    /// Returns the budget in Anthropic's own form, where tokens are what is scarce.
+    pub(super) fn task_budget(&self) -> Option<TaskBudget> {
+        if self.resource != Some(Resource::Tokens) {
+            return None;
+        }
+        let (limit, left) = self.limit.zip(self.left)?;
+        (limit >= TASK_BUDGET_MIN).then(|| TaskBudget {
+            total: limit.unsigned_abs(),
+            remaining: left.unsigned_abs(),
+        })
+    }
+
+    fn shown(&self, left: i64) -> Option<String> {
+        Some(match self.resource {
+            Some(Resource::Cost) => format!("${}", Money::from_nanos(left).to_decimal()),
+            Some(Resource::Tokens) => format!("{left} tokens"),
+            Some(Resource::Time) | None => {
+                let TimeUs(micros) = TimeUs(left);
+                format!("{} s", micros / 1_000_000)
+            }
+        })
+    }
+}
