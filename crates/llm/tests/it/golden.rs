@@ -106,6 +106,7 @@ fn show_request(wire: Wire, body: &[u8]) -> String {
         cap_field: CapField::MaxCompletionTokens,
         include_usage: true,
         model: Some("cheap \"one\""),
+        ..Edits::default()
     };
     let edited = facts.edit(body, &edits);
     let _ = writeln!(

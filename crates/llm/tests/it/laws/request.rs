@@ -109,6 +109,7 @@ fn edits() -> Vec<Edits<'static>> {
         cap_field: CapField::MaxTokens,
         include_usage: true,
         model: Some(OTHER_MODEL),
+        ..Edits::default()
     };
     let second = CapField::MaxCompletionTokens;
     vec![
