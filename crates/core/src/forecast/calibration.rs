@@ -38,6 +38,11 @@ const ROUNDS: usize = 3;
 /// No lesson and no correction is larger than this, as a logarithm.
 const MOST: f64 = 1.5;
 
+/// How far below the median the point is, in squares of the half-width within which half of the
+/// truths lie, and the largest width that counts.
+const SHIFT: f64 = 1.4;
+const SHIFT_WIDTH_MOST: f64 = 0.5;
+
 /// Residuals come from fits to the other so many folds of the runs.
 const FOLDS: usize = 10;
 
@@ -57,6 +62,8 @@ pub(super) struct Calibration {
     fit: Fit,
     /// By stage, in order of size.
     residuals: [Vec<f64>; STAGES],
+    /// From the median to the point, as a logarithm.
+    shift: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -162,17 +169,19 @@ impl Calibration {
         for residuals in &mut residuals {
             residuals.sort_by(f64::total_cmp);
         }
+        let shift = shift(&residuals);
         let all: Vec<&Lesson> = runs.iter().flat_map(|run| run.iter().flatten()).collect();
         Some(Calibration {
             fit: Fit::new(&all),
             residuals,
+            shift,
         })
     }
 
     /// Returns the corrected answer of the mix with its interval; `None` where the mix has none.
     pub(super) fn correct(&self, seen: &Seen, question: Question) -> Option<Estimate<f64>> {
         let (facts, answer) = facts(&states(seen), question)?;
-        let point = answer * self.fit.apply(&facts).exp();
+        let median = answer * self.fit.apply(&facts).exp();
         let last = seen.last();
         let stage = match question {
             Question::Time(need) => stage(last.spent, need),
@@ -180,9 +189,11 @@ impl Calibration {
         };
         let ends = ends(&self.residuals[stage]);
         Some(Estimate {
-            point,
-            interval: ends
-                .map(|(low, high)| (point * low.min(0.0).exp(), point * high.max(0.0).exp())),
+            point: median * self.shift.exp(),
+            interval: ends.map(|(low, high)| {
+                let low = low.min(self.shift);
+                (median * low.exp(), median * high.max(0.0).exp())
+            }),
         })
     }
 }
@@ -250,6 +261,16 @@ impl Fit {
         let slopes = self.slopes.iter().zip(x).map(|(slope, x)| slope * x);
         (self.mean + slopes.sum::<f64>()).clamp(-MOST, MOST)
     }
+}
+
+/// From the median of what is expected to what is most often near it in proportion. A forecast of
+/// twice the truth is off by 100 %, one of half of it by 50 %, so the best one is lower than the
+/// median; by how much in half-widths squared was tried on recorded agents.
+fn shift(residuals: &[Vec<f64>; STAGES]) -> f64 {
+    let mut sizes: Vec<f64> = residuals.iter().flatten().map(|off| off.abs()).collect();
+    sizes.sort_by(f64::total_cmp);
+    let half = sizes.get(sizes.len() / 2).copied().unwrap_or(0.0);
+    -SHIFT * half.min(SHIFT_WIDTH_MOST).powi(2)
 }
 
 /// Solves a symmetric, positive definite system: its diagonal holds at least the ridge.
