@@ -20,12 +20,21 @@ const DECAY: f64 = 0.95;
 const SHARPNESS: f64 = 1.5;
 const TRIALS_ENOUGH: f64 = 4.0;
 
+/// Units in a time that is left are taken lower by so many squares of the expected loss. Long
+/// pauses, which a pace leaves out, take their part of that time, and errors upwards are the larger
+/// ones.
+const LOWER: f64 = 0.3;
+const LOWER_LOSS_MOST: f64 = 0.5;
+
+/// The loss that is expected without a trial.
+const LOSS_UNTRIED: f64 = 0.3;
+
 /// Answers at the last state. There is one.
 pub(super) fn mix(states: &[State], question: Question) -> f64 {
     let Some(last) = states.last() else {
         return f64::NAN;
     };
-    let weights = weights(states);
+    let (weights, loss) = weights(states);
     let answers = members(last, question);
     let sum: f64 = weights.iter().sum();
     let log: f64 = weights
@@ -33,11 +42,16 @@ pub(super) fn mix(states: &[State], question: Question) -> f64 {
         .zip(answers)
         .map(|(weight, answer)| weight * answer.max(1e-9).ln())
         .sum();
-    (log / sum).exp()
+    let lower = match question {
+        Question::Time(_) => 0.0,
+        Question::Units(_) => LOWER * loss.min(LOWER_LOSS_MOST).powi(2),
+    };
+    (log / sum - lower).exp()
 }
 
-/// Lets each method predict, from earlier points, when later points would be reached.
-fn weights(states: &[State]) -> [f64; 3] {
+/// Lets each method predict, from earlier points, when later points would be reached. Returns what
+/// each counts, and the mean loss of the whole.
+fn weights(states: &[State]) -> ([f64; 3], f64) {
     let last = states.len() - 1;
     let candidates = last.saturating_sub(TRIAL_FIRST);
     let trials = candidates.min(TRIALS_MAX);
@@ -66,8 +80,12 @@ fn weights(states: &[State]) -> [f64; 3] {
         weight *= DECAY;
     }
     if count == 0.0 {
-        return PRIOR;
+        return (PRIOR, LOSS_UNTRIED);
     }
     let sharpness = SHARPNESS * count.min(TRIALS_ENOUGH);
-    std::array::from_fn(|i| PRIOR[i] * (-sharpness * losses[i] / sum).exp())
+    let losses = losses.map(|loss| loss / sum);
+    let weights: [f64; 3] =
+        std::array::from_fn(|i| PRIOR[i] * (-sharpness * losses[i]).exp());
+    let loss: f64 = weights.iter().zip(losses).map(|(weight, loss)| weight * loss).sum();
+    (weights, loss / weights.iter().sum::<f64>())
 }
