@@ -84,8 +84,11 @@ fn weights(states: &[State]) -> ([f64; 3], f64) {
     }
     let sharpness = SHARPNESS * count.min(TRIALS_ENOUGH);
     let losses = losses.map(|loss| loss / sum);
-    let weights: [f64; 3] =
-        std::array::from_fn(|i| PRIOR[i] * (-sharpness * losses[i]).exp());
-    let loss: f64 = weights.iter().zip(losses).map(|(weight, loss)| weight * loss).sum();
+    let weights: [f64; 3] = std::array::from_fn(|i| PRIOR[i] * (-sharpness * losses[i]).exp());
+    let loss: f64 = weights
+        .iter()
+        .zip(losses)
+        .map(|(weight, loss)| weight * loss)
+        .sum();
     (weights, loss / weights.iter().sum::<f64>())
 }

@@ -1,4 +1,7 @@
-//! Unit tests of the forecasts.
+//! Unit tests of the forecasts: here the plain linear one, and what all of them need.
+
+mod course;
+mod history;
 
 use super::*;
 
@@ -64,4 +67,25 @@ fn the_largest_amounts_do_not_wrap() {
     };
     let found = Forecast::linear(&slow, Some(i64::MAX), None).expect("a forecast");
     assert_eq!(found.limit_in, Some(TimeUs(i64::MAX)));
+}
+
+const SECOND: i64 = 1_000_000;
+
+/// Seconds since some start.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp(seconds * SECOND)
+}
+
+/// Numbers that look random and repeat.
+struct Invented(u64);
+
+impl Invented {
+    fn below(&mut self, bound: i64) -> i64 {
+        const FACTOR: u64 = 6_364_136_223_846_793_005;
+        self.0 = self
+            .0
+            .wrapping_mul(FACTOR)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (u128::from(self.0) * bound as u128 >> 64) as i64
+    }
 }
