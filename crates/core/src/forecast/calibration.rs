@@ -276,10 +276,11 @@ fn shift(residuals: &[Vec<f64>; STAGES]) -> f64 {
 /// Solves a symmetric, positive definite system: its diagonal holds at least the ridge.
 fn solve(mut matrix: [[f64; FACTS]; FACTS], mut right: [f64; FACTS]) -> [f64; FACTS] {
     for pivot in 0..FACTS {
+        let above = matrix[pivot];
         for row in pivot + 1..FACTS {
-            let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..FACTS {
-                matrix[row][column] -= factor * matrix[pivot][column];
+            let factor = matrix[row][pivot] / above[pivot];
+            for (value, above) in matrix[row].iter_mut().zip(above).skip(pivot) {
+                *value -= factor * above;
             }
             right[row] -= factor * right[pivot];
         }

@@ -24,7 +24,7 @@ const LIMIT_PART: f64 = 0.8;
 const STAGE_PARTS: [f64; STAGES] = [0.25, 0.5, 0.75];
 
 /// What the parts of a run begin with; another number is another layout.
-const LAYOUT: f64 = 1.0;
+const LAYOUT: u64 = 1;
 
 /// Numbers before the knots, numbers of a lesson, and the most knots.
 const HEAD: usize = 5;
@@ -191,7 +191,7 @@ impl Run {
 
     fn to_parts(&self) -> Vec<f64> {
         let mut parts = vec![
-            LAYOUT,
+            LAYOUT as f64,
             self.spent as f64,
             self.calls as f64,
             self.time.0 as f64,
@@ -213,7 +213,7 @@ impl Run {
     fn from_parts(parts: &[f64]) -> Option<Run> {
         let (head, rest) = parts.split_at_checked(HEAD)?;
         let valid = |number: &f64| number.is_finite();
-        if !parts.iter().all(valid) || head[0] != LAYOUT || head.iter().any(|x| *x < 0.0) {
+        if !parts.iter().all(valid) || head[0] as u64 != LAYOUT || head.iter().any(|x| *x < 0.0) {
             return None;
         }
         let (knots, lessons) = rest.split_at_checked(head[4] as usize)?;
@@ -223,7 +223,7 @@ impl Run {
         let lesson = |numbers: &[f64]| {
             let facts = numbers[2..].try_into().ok()?;
             let off = numbers[1];
-            (numbers[0] == 1.0).then_some(Lesson { facts, off })
+            (numbers[0] > 0.5).then_some(Lesson { facts, off })
         };
         let mut lessons = lessons.chunks_exact(LESSON).map(lesson);
         let mut three = || std::array::from_fn(|_| lessons.next().flatten());

@@ -86,6 +86,6 @@ impl Invented {
             .0
             .wrapping_mul(FACTOR)
             .wrapping_add(1_442_695_040_888_963_407);
-        (u128::from(self.0) * bound as u128 >> 64) as i64
+        ((u128::from(self.0) * bound as u128) >> 64) as i64
     }
 }

@@ -45,7 +45,11 @@ fn ask(history: Option<&History>) -> (f64, u32, u32) {
         let run = stepping(&mut invented);
         let sum = |calls: usize| run.1[..calls].iter().sum::<i64>();
         let limit = sum(run.1.len()) * 4 / 5;
-        let after = |units: i64| (1..).find(|calls| sum(*calls) >= units).expect("reached");
+        let after = |units: i64| {
+            (1..=run.1.len())
+                .find(|calls| sum(*calls) >= units)
+                .expect("reached")
+        };
         let (now, end) = (after(limit / 4), after(limit));
         let truth = run.0[end - 1] - run.0[now - 1];
         let course = course(&run, now);
@@ -91,7 +95,9 @@ fn adding_one_by_one_is_the_same_and_old_runs_go() {
         .map(|_| course(&stepping(&mut invented), usize::MAX))
         .collect();
     let mut grown = History::new();
-    runs.iter().for_each(|run| grown.add_run(run));
+    for run in &runs {
+        grown.add_run(run);
+    }
     assert_eq!(grown.runs(), 100);
     assert_eq!(grown, History::of_runs(&runs));
     assert_eq!(grown, History::of_runs(&runs[30..]));
