@@ -1,13 +1,43 @@
 //! Where spending leads: what will be spent at a horizon, and when a limit is reached.
 //!
 //! A forecast is an estimate and decides nothing: whoever shows one says so and names its method.
-//! The horizon is a deadline or the end of a window, never the moment of exhaustion itself, which
-//! the forecast would then assume in order to compute it.
+//! The horizon is a deadline, the end of a window, or what earlier runs of such agents still spent
+//! when they had come as far; never the moment of exhaustion itself, which the forecast would then
+//! assume in order to compute it.
+//!
+//! A [`Course`] keeps what was spent so far, a [`History`] what finished runs taught. Nothing here
+//! reads a clock; floats are allowed because nothing here is booked.
 
-use crate::amount::TimeUs;
+mod calibration;
+mod course;
+mod history;
+mod method;
+mod mix;
+mod profile;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use course::Course;
+pub use history::History;
+pub use method::Method;
+pub use profile::{Profile, Shape};
+
+use crate::amount::{TimeUs, Timestamp};
+use method::Question;
 
 /// The fewest charged attempts on which a forecast rests: a rate of two calls is an accident.
 const ATTEMPTS_MIN: u64 = 4;
+
+/// What is expected, and between what it lies nine times in ten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate<T> {
+    /// The median of what is expected.
+    pub point: T,
+    /// From and to, for 90 %; `None` where fewer than 19 earlier runs are known, or the method has
+    /// none.
+    pub interval: Option<(T, T)>,
+}
 
 /// What a forecast rests on: one resource of one budget, so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,80 +88,113 @@ impl Forecast {
     }
 }
 
-fn saturate(units: i128) -> i64 {
-    i64::try_from(units).unwrap_or(i64::MAX)
+// === impl Course ===
+
+impl Course {
+    /// Returns the time from `now` until `need` more units are spent, by [`Method::Fisc`].
+    /// Nothing needed takes no time. `None` with fewer than four calls, or where nothing was
+    /// spent or no time has passed, so that there is no rate.
+    pub fn time_to(
+        &self,
+        now: Timestamp,
+        need: i64,
+        history: Option<&History>,
+    ) -> Option<Estimate<TimeUs>> {
+        self.time_to_by(Method::Fisc, now, need, history)
+    }
+
+    /// Returns the same by some method; only [`Method::Fisc`] heeds the history.
+    pub fn time_to_by(
+        &self,
+        method: Method,
+        now: Timestamp,
+        need: i64,
+        history: Option<&History>,
+    ) -> Option<Estimate<TimeUs>> {
+        let question = Question::Time(need as f64);
+        let found = self.answer(method, now, question, history)?;
+        Some(found.map(|time| TimeUs(time as i64)))
+    }
+
+    /// Returns the units that will be spent from `now` on in the time that is `left`, by
+    /// [`Method::Fisc`]; in no time, none. `None` as in [`Course::time_to`].
+    pub fn total_in(
+        &self,
+        now: Timestamp,
+        left: TimeUs,
+        history: Option<&History>,
+    ) -> Option<Estimate<i64>> {
+        self.total_in_by(Method::Fisc, now, left, history)
+    }
+
+    /// Returns the same by some method; only [`Method::Fisc`] heeds the history.
+    pub fn total_in_by(
+        &self,
+        method: Method,
+        now: Timestamp,
+        left: TimeUs,
+        history: Option<&History>,
+    ) -> Option<Estimate<i64>> {
+        let question = Question::Units(left.0 as f64);
+        let found = self.answer(method, now, question, history)?;
+        Some(found.map(|units| units as i64))
+    }
+
+    /// Returns what will have been spent in all when an agent of this class stops by itself: what
+    /// it spent, and what earlier runs that came as far still spent. `None` where fewer than five
+    /// did.
+    pub fn total_by_history(&self, history: &History) -> Option<Estimate<i64>> {
+        history.total(self.calls(), self.spent())
+    }
+
+    /// Returns what the course looks like; `None` with fewer than eight calls, or where nothing
+    /// was spent.
+    pub fn shape(&self) -> Option<Shape> {
+        Shape::new(&self.seen(self.started()))
+    }
+
+    fn answer(
+        &self,
+        method: Method,
+        now: Timestamp,
+        question: Question,
+        history: Option<&History>,
+    ) -> Option<Estimate<f64>> {
+        let (Question::Time(ahead) | Question::Units(ahead)) = question;
+        if ahead <= 0.0 {
+            return Some(Estimate {
+                point: 0.0,
+                interval: None,
+            });
+        }
+        if self.calls() < ATTEMPTS_MIN {
+            return None;
+        }
+        let seen = self.seen(now);
+        let calibration = history.and_then(|history| history.calibration(question));
+        let calibrated = calibration
+            .filter(|_| method == Method::Fisc)
+            .and_then(|calibration| calibration.correct(&seen, question));
+        calibrated.or_else(|| {
+            Some(Estimate {
+                point: method.ask(&seen, question)?,
+                interval: None,
+            })
+        })
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+// === impl Estimate ===
 
-    const MINUTE: i64 = 60_000_000;
-
-    fn past(spent: i64, minutes: i64) -> Past {
-        Past {
-            spent,
-            attempts: ATTEMPTS_MIN,
-            elapsed: TimeUs(minutes * MINUTE),
+impl<T> Estimate<T> {
+    fn map<U>(self, mut change: impl FnMut(T) -> U) -> Estimate<U> {
+        Estimate {
+            point: change(self.point),
+            interval: self.interval.map(|(low, high)| (change(low), change(high))),
         }
     }
+}
 
-    /// Forecasts with times in minutes, rounded down.
-    #[track_caller]
-    fn check(
-        past: Past,
-        limit: Option<i64>,
-        left: Option<i64>,
-        expected: (Option<i64>, Option<i64>),
-    ) {
-        let left = left.map(|minutes| TimeUs(minutes * MINUTE));
-        let found = Forecast::linear(&past, limit, left).expect("a forecast");
-        let minutes = found.limit_in.map(|time| time.0 / MINUTE);
-        assert_eq!((found.at_horizon, minutes), expected);
-    }
-
-    #[test]
-    fn goes_on_at_the_rate_so_far() {
-        check(past(30, 10), Some(100), Some(20), (Some(90), Some(23)));
-        check(past(30, 10), Some(100), None, (None, Some(23)));
-        check(past(30, 10), None, Some(20), (Some(90), None));
-        check(past(30, 10), None, None, (None, None));
-    }
-
-    #[test]
-    fn what_is_spent_or_over_stays_so() {
-        check(past(100, 10), Some(100), Some(0), (Some(100), Some(0)));
-        check(past(120, 10), Some(100), Some(-5), (Some(120), Some(0)));
-        check(past(0, 10), Some(0), Some(5), (Some(0), Some(0)));
-        check(past(0, 10), Some(100), Some(5), (Some(0), None));
-    }
-
-    #[test]
-    fn a_short_past_says_nothing() {
-        let few = Past {
-            attempts: ATTEMPTS_MIN - 1,
-            ..past(30, 10)
-        };
-        assert_eq!(Forecast::linear(&few, Some(100), None), None);
-        assert_eq!(Forecast::linear(&past(30, 0), Some(100), None), None);
-    }
-
-    #[test]
-    fn the_largest_amounts_do_not_wrap() {
-        let huge = Past {
-            spent: i64::MAX,
-            attempts: u64::MAX,
-            elapsed: TimeUs(1),
-        };
-        let left = Some(TimeUs(i64::MAX));
-        let found = Forecast::linear(&huge, Some(i64::MAX), left).expect("a forecast");
-        assert_eq!(found.at_horizon, Some(i64::MAX));
-        let slow = Past {
-            spent: 1,
-            elapsed: TimeUs(i64::MAX),
-            ..huge
-        };
-        let found = Forecast::linear(&slow, Some(i64::MAX), None).expect("a forecast");
-        assert_eq!(found.limit_in, Some(TimeUs(i64::MAX)));
-    }
+fn saturate(units: i128) -> i64 {
+    i64::try_from(units).unwrap_or(i64::MAX)
 }

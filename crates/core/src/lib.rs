@@ -25,7 +25,7 @@ mod window;
 
 pub use amount::{Amount, OutOfRange, Resource, TimeUs, Timestamp, Tokens};
 pub use event::Event;
-pub use forecast::{Forecast, Past};
+pub use forecast::{Course, Estimate, Forecast, History, Method, Past, Profile, Shape};
 pub use id::{BudgetId, HoldId, MAX_NAME_BYTES, NameError, check_name};
 pub use level::{Level, Levels, Thresholds};
 pub use money::{Money, ParseMoneyError};

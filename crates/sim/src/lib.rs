@@ -17,6 +17,8 @@ mod plot;
 mod policy;
 mod queue;
 mod report;
+mod score;
+
 mod script;
 mod settings;
 mod synthetic;
@@ -27,6 +29,7 @@ pub use measure::{Measures, jain};
 pub use plot::{PlotError, plot};
 pub use policy::Policy;
 pub use report::{PolicyReport, Report};
+pub use score::{ForecastScore, ForecastSettings, MethodScore, score_forecast, windows};
 pub use script::{Call, Script};
 pub use settings::{Settings, SettingsError};
 pub use synthetic::{Profile, synthetic};
