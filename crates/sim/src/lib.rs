@@ -17,6 +17,8 @@ mod plot;
 mod policy;
 mod queue;
 mod report;
+mod request;
+mod score;
 mod script;
 mod settings;
 mod synthetic;
@@ -27,10 +29,13 @@ pub use measure::{Measures, jain};
 pub use plot::{PlotError, plot};
 pub use policy::Policy;
 pub use report::{PolicyReport, Report};
+pub use request::{Request, Requests};
+pub use score::{CacheMode, HoldPolicy, HoldScore, HoldsError, HoldsScore, HoldsSettings};
+pub use score::{InputHeld, score_holds};
 pub use script::{Call, Script};
 pub use settings::{Settings, SettingsError};
 pub use synthetic::{Profile, synthetic};
-pub use trace::{Rates, TraceError, read_trace};
+pub use trace::{Rates, TraceError, read_requests, read_trace};
 
 use fisc_core::TimeUs;
 
