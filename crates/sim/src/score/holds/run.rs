@@ -273,7 +273,7 @@ impl<'a> Run<'a> {
                 (&prices.charged, input)
             }
         };
-        let output = self.learner.output(&CLASS);
+        let output = self.learner.output_need(&CLASS);
         let ask = Ask {
             price: Some(price),
             counting: TokenCounting::Fresh,
@@ -285,7 +285,7 @@ impl<'a> Run<'a> {
             },
             asked_output: Some(own.tokens()),
             model_output: own,
-            output_q50: output.map(|output| output.q50),
+            output_q95: output.map(|output| output.q95),
             output_q99: output.map(|output| output.q99),
             output_floor: OUTPUT_FLOOR,
             time_limit: TIME_LIMIT,
@@ -293,6 +293,7 @@ impl<'a> Run<'a> {
             time_floor: TimeUs(0),
             time_likely: None,
             per_call: Amount::from_raw([i64::MAX; Resource::COUNT]),
+            running: u64::from(self.tree.headroom(self.root, false).open),
             siblings: 0,
             sibling_room: Amount::ZERO,
         };
