@@ -4,8 +4,9 @@
 //! simulated time; every hold, settlement and division is the one of [`fisc_core`], so what is
 //! compared is what runs in production. The same settings give the same report, byte for byte.
 //!
-//! What it leaves out: how large a hold should be (a call holds exactly what it costs), and that
-//! agents may react to a budget (they repeat what was recorded).
+//! How large a hold should be is a score of its own, on single calls and with the sizing and
+//! learning of [`fisc_llm`]; where ways of sharing are compared, a call holds exactly what it costs.
+//! What is left out: that agents may react to a budget (they repeat what was recorded).
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -31,7 +32,7 @@ pub use policy::Policy;
 pub use report::{PolicyReport, Report};
 pub use request::{Request, Requests};
 pub use score::{CacheMode, HoldPolicy, HoldScore, HoldsError, HoldsScore, HoldsSettings};
-pub use score::{InputHeld, score_holds};
+pub use score::{InputHeld, Loose, score_holds};
 pub use script::{Call, Script};
 pub use settings::{Settings, SettingsError};
 pub use synthetic::{Profile, synthetic};

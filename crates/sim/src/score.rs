@@ -3,4 +3,4 @@
 mod holds;
 
 pub use holds::{CacheMode, HoldPolicy, HoldScore, HoldsError, HoldsScore, HoldsSettings};
-pub use holds::{InputHeld, score_holds};
+pub use holds::{InputHeld, Loose, score_holds};

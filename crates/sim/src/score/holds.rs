@@ -9,7 +9,7 @@ mod show;
 
 use fisc_core::Money;
 
-pub use self::measure::{HoldScore, InputHeld};
+pub use self::measure::{HoldScore, InputHeld, Loose};
 use self::run::Run;
 use self::run::price::Prices;
 use crate::request::Requests;

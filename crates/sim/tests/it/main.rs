@@ -1,5 +1,6 @@
 //! The simulator from outside, on invented agents only.
 
+mod holds;
 mod picture;
 mod policies;
 mod report;
