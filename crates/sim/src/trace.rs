@@ -95,7 +95,7 @@ pub fn read_trace(file: impl Read, rates: Rates) -> Result<Vec<Script>, TraceErr
     let recorded = read(file, rates)?;
     let sessions = if recorded.service {
         let rows = recorded.sessions.into_iter().flat_map(|(_, rows)| rows);
-        service::windows(rows.collect())
+        service::windows(&rows.collect::<Vec<Row>>())
     } else {
         recorded.sessions
     };

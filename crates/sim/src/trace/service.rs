@@ -44,7 +44,7 @@ pub(super) fn rows(
 }
 
 /// Cuts requests, in order, into runs that overlap; the last one is a whole one too.
-pub(super) fn windows(rows: Vec<Row>) -> Vec<(String, Vec<Row>)> {
+pub(super) fn windows(rows: &[Row]) -> Vec<(String, Vec<Row>)> {
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
         return Vec::new();
     };
