@@ -128,10 +128,10 @@ mod tests {
 
     #[test]
     fn a_service_is_read_as_runs_and_as_requests() {
-        let mut text = String::from("TIMESTAMP,ContextTokens,GeneratedTokens\n");
-        for minute in 0..15 {
-            text.push_str(&format!("2023-11-16 18:{minute:02}:00.5,100,{minute}\n"));
-        }
+        let row = |minute| format!("2023-11-16 18:{minute:02}:00.5,100,{minute}");
+        let mut rows = vec!["TIMESTAMP,ContextTokens,GeneratedTokens".to_owned()];
+        rows.extend((0..15).map(row));
+        let text = rows.join("\n");
         let scripts = read_trace(text.as_bytes(), Rates::default()).expect("a valid trace");
         let names: Vec<&str> = scripts.iter().map(|script| &*script.name).collect();
         assert_eq!(names, ["0 s", "90 s", "180 s"]);

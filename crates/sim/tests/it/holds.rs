@@ -29,8 +29,8 @@ fn a_budget_is_used_up_and_never_overspent_unless_nothing_is_held() {
         let two_tier = of(&score.known, HoldPolicy::TwoTier);
         assert!(two_tier.utilization >= least, "{two_tier:?}");
         for scores in [&score.known, &score.worst] {
-            assert_eq!(of(scores, HoldPolicy::TwoTier).overspend, 0.0);
-            assert_eq!(of(scores, HoldPolicy::MaxTokens).overspend, 0.0);
+            assert!(of(scores, HoldPolicy::TwoTier).overspend <= 0.0);
+            assert!(of(scores, HoldPolicy::MaxTokens).overspend <= 0.0);
             assert!(of(scores, HoldPolicy::NoHold).overspend > 0.0);
         }
     }
@@ -45,7 +45,7 @@ fn two_tiers_keep_more_calls_running_and_cut_few() {
         assert!(two_tier.concurrency > whole.concurrency + 0.03, "{score}");
         assert!(two_tier.utilization > whole.utilization);
         assert!(two_tier.truncated > 0.0 && two_tier.truncated < 0.005);
-        assert_eq!(whole.truncated, 0.0);
+        assert!(whole.truncated <= 0.0);
         let none = of(scores, HoldPolicy::NoHold);
         assert_eq!((none.concurrency, none.truncated), (1.0, 0.0));
     }
