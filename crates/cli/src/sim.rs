@@ -84,10 +84,11 @@ const SYNTHETIC: usize = 250;
 
 /// Runs the simulation and shows what came of it.
 pub(crate) fn run(args: &SimArgs) -> Result<u8, Failure> {
-    match args.score {
-        Some(Score::Holds) => return score_holds(args),
+    if let Some(score) = args.score {
         // Other scores have their arms here.
-        None => {}
+        return match score {
+            Score::Holds => score_holds(args),
+        };
     }
     let settings = settings(args);
     let scripts = scripts(args)?;
