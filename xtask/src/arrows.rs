@@ -20,7 +20,7 @@ pub const ALLOWED: &[Allowed] = &[
     ("fisc", &["fisc-core", "fisc-llm", "fisc-ledger"]),
     ("fisc-gateway", &["fisc", "fisc-core", "fisc-llm"]),
     ("fisc-rehearsal", &[]),
-    ("fisc-sim", &["fisc-core"]),
+    ("fisc-sim", &["fisc-core", "fisc-llm"]),
     (
         "fisc-cli",
         &[

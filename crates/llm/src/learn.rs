@@ -29,6 +29,16 @@ const CLASS_WINDOW: usize = 500;
 /// Samples below which a class has no quantiles.
 pub const SAMPLES_MIN: usize = 50;
 
+/// Samples below which nothing is said of how much output such calls need.
+const SAMPLES_FEW: usize = 20;
+/// Samples from which on the 99 % quantile is observed and not guessed.
+const SAMPLES_MANY: usize = 300;
+/// Samples from which on the largest one is about the 99 % quantile.
+const SAMPLES_TAIL: f64 = 100.0;
+/// How far a lognormal's 99 % quantile lies beyond its 95 %, in parts of what that lies beyond
+/// the median, all as logarithms.
+const LOGNORMAL_TAIL: f64 = 0.414;
+
 /// Tokens per byte before anything was learned: a token of English has four characters.
 const RATIO_PRIOR: f64 = 0.25;
 /// How much the latest call weighs in the learned ratio.
@@ -109,6 +119,15 @@ pub struct Quantiles {
     /// 95 % of the calls stay below.
     pub q95: u64,
     /// 99 % of the calls stay below.
+    pub q99: u64,
+}
+
+/// The output that calls of a class need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputNeed {
+    /// 95 % of the calls need no more.
+    pub q95: u64,
+    /// 99 % of the calls need no more; guessed upwards while there are few samples.
     pub q99: u64,
 }
 
@@ -227,6 +246,21 @@ impl Learner {
     /// Returns the quantiles of a class's output tokens; `None` below [`SAMPLES_MIN`] samples.
     pub fn output(&self, call: &CallClass<'_>) -> Option<Quantiles> {
         quantiles(&self.classes.peek(self.class_key(call))?.output)
+    }
+
+    /// Returns how much output calls of a class need, from few samples on: with less than three
+    /// samples beyond it the 99 % quantile is guessed from the largest and from the spread.
+    pub fn output_need(&self, call: &CallClass<'_>) -> Option<OutputNeed> {
+        let samples = &self.classes.peek(self.class_key(call))?.output;
+        if samples.len() < SAMPLES_FEW {
+            return None;
+        }
+        let [q50, q95, q99] = [500, 950, 990].map(|per_mille| samples.quantile(per_mille));
+        let (q50, q95, mut q99) = (q50?, q95?, q99?);
+        if samples.len() < SAMPLES_MANY {
+            q99 = q95.max(tail(samples.len(), [q50, q95, q99]));
+        }
+        Some(OutputNeed { q95, q99 })
     }
 
     /// Returns the quantiles of a class's durations in microseconds; `None` below
@@ -377,6 +411,16 @@ impl Mean {
     fn get(&self) -> Option<f64> {
         (self.bytes > 0.0).then(|| self.tokens / self.bytes)
     }
+}
+
+/// Guesses a 99 % quantile: between that of a lognormal, which few samples tell well, and the
+/// largest sample, raised as if large outputs got rarer with the square of their size.
+fn tail(samples: usize, [q50, q95, largest]: [u64; 3]) -> u64 {
+    let q95 = q95.max(1) as f64;
+    let spread = q95 / q50.max(1) as f64;
+    let lognormal = q95 * spread.powf(LOGNORMAL_TAIL);
+    let fewer = (SAMPLES_TAIL / samples as f64).max(1.0).sqrt();
+    (lognormal * largest as f64 * fewer).sqrt().round() as u64
 }
 
 fn quantiles(window: &Window) -> Option<Quantiles> {

@@ -22,7 +22,8 @@ pub use facts::{
     CHOICES_MAX, CapField, Edits, FactsError, InputShape, Prefix, RequestFacts, SEARCHES_DEFAULT,
     TaskBudget,
 };
-pub use learn::{Accuracy, CallClass, Expected, Known, Learner, Lesson, Quantiles, SAMPLES_MIN};
+pub use learn::SAMPLES_MIN;
+pub use learn::{Accuracy, CallClass, Expected, Known, Learner, Lesson, OutputNeed, Quantiles};
 pub use models::{Maximum, ModelLimits};
 pub use prices::{
     CallBound, ContextTier, DecimalError, ListedModel, ModelPrice, OverlayError, PicoUsdPerToken,

@@ -1,8 +1,9 @@
 //! How much a call holds, and the output cap and time that make the hold a bound.
 //!
-//! Two tiers: the request's own cap (or the model's maximum) while that fits beside room for the
-//! siblings; else the cap is lowered to what 99 % of such calls need. What is left at the end of
-//! a budget is given whole to the last call that can use it. Pure: no budget is read or changed.
+//! Two tiers: the request's own cap (or the model's maximum), lowered to an equal part of what is
+//! left where calls share it; and where that is less than what 99 % of such calls need, what
+//! those need. What is left at the end of a budget is given whole to the last call that is likely
+//! to end within it. Pure: no budget is read or changed.
 
 use fisc_core::{Amount, Money, OutOfRange, Resource, TimeUs, TokenCounting, Tokens};
 
@@ -36,8 +37,8 @@ pub struct Ask<'a> {
     pub asked_output: Option<u64>,
     /// The most that the model can write in one choice.
     pub model_output: Maximum,
-    /// The median output of such calls; `None` below the least number of samples.
-    pub output_q50: Option<u64>,
+    /// The output that 95 % of such calls stay below; `None` below the least number of samples.
+    pub output_q95: Option<u64>,
     /// The output that 99 % of such calls stay below; `None` below the least number of samples.
     pub output_q99: Option<u64>,
     /// The least output worth a call; see [`OUTPUT_FLOOR`].
@@ -52,7 +53,9 @@ pub struct Ask<'a> {
     pub time_likely: Option<TimeUs>,
     /// The most that a single call may hold; `i64::MAX` where that is not limited.
     pub per_call: Amount,
-    /// How many other calls are in flight or waiting here.
+    /// How many other calls run within the same room.
+    pub running: u64,
+    /// How many others wait for it.
     pub siblings: u64,
     /// What one of them needs; zero when unknown.
     pub sibling_room: Amount,
@@ -264,21 +267,17 @@ impl<'a> Sizer<'a> {
         }
         let mut beside = self.beside();
         beside.set(Resource::Time, self.free.get(Resource::Time));
-        if self.fits(self.wanted, time, &beside) {
-            return Some(self.wanted);
-        }
+        let part = self.within(&beside.min(self.part()), time);
         let usual = self.usual_output();
-        if self.ask.output_q99.is_some() {
-            if self.fits(usual, time, self.free) {
-                return Some(usual);
-            }
-            // Nothing else is open, so waiting brings nothing: what is left is better used up.
-            return self
-                .left(time)
-                .filter(|left| self.alone() && *left >= self.least_output());
+        if let Some(part) = part.filter(|part| *part >= usual) {
+            return Some(part);
         }
-        let left = self.left(time)?;
-        (left >= self.floor && (left >= usual || self.alone())).then_some(left)
+        if self.fits(usual, time, self.free) {
+            return Some(usual);
+        }
+        // Nothing else is open, so waiting brings nothing: what is left is better used up.
+        self.within(self.free, time)
+            .filter(|left| self.alone() && *left >= self.least_output())
     }
 
     /// Returns the output with which a call does not wait for others to end: what 99 % of such
@@ -299,16 +298,31 @@ impl<'a> Sizer<'a> {
         usual.min(self.time_limit).max(self.least_time())
     }
 
-    /// Returns the largest cap, up to the one wanted, whose hold is free.
-    fn left(&self, time: TimeUs) -> Option<u64> {
-        let left = self.ask.output_within(self.free, time)?;
-        Some(left.min(self.wanted))
+    /// Returns the largest cap, up to the one wanted, whose hold is within `room`.
+    fn within(&self, room: &Amount, time: TimeUs) -> Option<u64> {
+        let within = self.ask.output_within(room, time)?;
+        Some(within.min(self.wanted))
     }
 
-    /// Returns the least output to wait for: what half of such calls need, unless a single call
-    /// may not have as much.
+    /// Returns an equal part of what all calls here share: with it, every one of them finds room.
+    /// What is unlimited stays so, and time is not divided: it is not used up faster by many.
+    fn part(&self) -> Amount {
+        let others = self.ask.running.saturating_add(self.ask.siblings);
+        let calls = i64::try_from(others).unwrap_or(i64::MAX).saturating_add(1);
+        let mut part = *self.idle;
+        for resource in [Resource::Tokens, Resource::Cost] {
+            let idle = self.idle.get(resource);
+            if idle < i64::MAX {
+                part.set(resource, idle / calls);
+            }
+        }
+        part
+    }
+
+    /// Returns the least output to wait for: with less, too many answers would be cut short for
+    /// money well spent. A single call that may not have as much does with what it may.
     fn least_output(&self) -> u64 {
-        let usual = self.ask.output_q99.and(self.ask.output_q50).unwrap_or(0);
+        let usual = self.ask.output_q99.and(self.ask.output_q95).unwrap_or(0);
         usual.min(self.wanted).max(self.floor)
     }
 

@@ -4,8 +4,9 @@
 //! simulated time; every hold, settlement and division is the one of [`fisc_core`], so what is
 //! compared is what runs in production. The same settings give the same report, byte for byte.
 //!
-//! What it leaves out: how large a hold should be (a call holds exactly what it costs), and that
-//! agents may react to a budget (they repeat what was recorded).
+//! How large a hold should be is a score of its own, on single calls and with the sizing and
+//! learning of [`fisc_llm`]; where ways of sharing are compared, a call holds exactly what it costs.
+//! What is left out: that agents may react to a budget (they repeat what was recorded).
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -17,8 +18,8 @@ mod plot;
 mod policy;
 mod queue;
 mod report;
+mod request;
 mod score;
-
 mod script;
 mod settings;
 mod synthetic;
@@ -29,11 +30,14 @@ pub use measure::{Measures, jain};
 pub use plot::{PlotError, plot};
 pub use policy::Policy;
 pub use report::{PolicyReport, Report};
-pub use score::{ForecastScore, ForecastSettings, MethodScore, score_forecast, windows};
+pub use request::{Request, Requests};
+pub use score::{CacheMode, HoldPolicy, HoldScore, HoldsError, HoldsScore, HoldsSettings};
+pub use score::{ForecastScore, ForecastSettings, MethodScore, score_forecast};
+pub use score::{InputHeld, Loose, score_holds};
 pub use script::{Call, Script};
 pub use settings::{Settings, SettingsError};
 pub use synthetic::{Profile, synthetic};
-pub use trace::{Rates, TraceError, read_trace};
+pub use trace::{Rates, TraceError, read_requests, read_trace};
 
 use fisc_core::TimeUs;
 

@@ -11,6 +11,12 @@ pub struct Call {
     pub duration: TimeUs,
     /// Tokens of input and output together.
     pub tokens: Tokens,
+    /// Tokens of input, cached ones included.
+    pub input: Tokens,
+    /// Those of them that the provider had cached.
+    pub cached: Tokens,
+    /// Tokens of output, reasoning included.
+    pub output: Tokens,
     /// What it costs.
     pub cost: Money,
 }

@@ -23,6 +23,10 @@ pub enum Profile {
 /// One token of output costs so many nano-dollars here.
 const NANOS_PER_TOKEN: i64 = 10_000;
 
+/// The median part of a call's tokens that is output, and how far its logarithm deviates.
+const OUTPUT_PART: f64 = 0.1;
+const OUTPUT_SIGMA: f64 = 0.9;
+
 // === impl Profile ===
 
 impl Profile {
@@ -67,7 +71,9 @@ pub fn synthetic(seed: u64, count: usize) -> Vec<Script> {
         .map(|number| {
             let profile = Profile::ALL[number % Profile::ALL.len()];
             let mut draw = Draw::new(seed, &[0x5C71, number as u64]);
-            let calls = calls(profile, &mut draw);
+            let mut calls = calls(profile, &mut draw);
+            // Apart, so that what a call costs does not depend on how it is split.
+            split(&mut calls, &mut Draw::new(seed, &[0x0D7F, number as u64]));
             Script {
                 name: format!("{}-{number}", profile.name()),
                 calls,
@@ -87,10 +93,26 @@ fn calls(profile: Profile, draw: &mut Draw) -> Vec<Call> {
                 pause: seconds(4.0 * draw.lognormal(0.9)),
                 duration: seconds(3.0 * draw.lognormal(0.5)),
                 tokens: Tokens(cost.nanos() / NANOS_PER_TOKEN),
+                input: Tokens(0),
+                cached: Tokens(0),
+                output: Tokens(0),
                 cost,
             }
         })
         .collect()
+}
+
+/// Splits tokens into input, of which most is cached after the first call, and output.
+fn split(calls: &mut [Call], draw: &mut Draw) {
+    let mut seen = 0;
+    for call in calls {
+        let part = (OUTPUT_PART * draw.lognormal(OUTPUT_SIGMA)).min(0.9);
+        let output = ((call.tokens.0 as f64 * part).round() as i64).min(call.tokens.0);
+        let input = call.tokens.0 - output;
+        (call.input, call.output) = (Tokens(input), Tokens(output));
+        call.cached = Tokens(input.min(seen) * 4 / 5);
+        seen = input;
+    }
 }
 
 fn seconds(span: f64) -> TimeUs {

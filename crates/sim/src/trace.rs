@@ -1,11 +1,17 @@
-//! Recorded agents: one row a call, as CSV, plain or compressed.
+//! Recorded calls, as CSV, plain or compressed: of agents, one row a call, or of a service, one row
+//! a request. The header tells them apart.
+
+mod columns;
+mod service;
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read};
 
-use fisc_core::{Money, TimeUs, Tokens};
+use fisc_core::{Money, TimeUs, Timestamp, Tokens};
 use flate2::bufread::GzDecoder;
 
+use self::columns::Columns;
+use crate::request::{Request, Requests};
 use crate::script::{Call, Script};
 
 /// What tokens cost where a row does not say what its call did: nano-dollars per token.
@@ -31,7 +37,7 @@ pub enum TraceError {
     /// A column is missing.
     #[error(
         "has no column {0:?}; needed are session, call, t_unix, prompt_tokens, cached_tokens, \
-         completion_tokens and cost_usd"
+         completion_tokens and cost_usd, or TIMESTAMP, ContextTokens and GeneratedTokens"
     )]
     NoColumn(&'static str),
     /// A value is not what its column holds.
@@ -46,7 +52,7 @@ pub enum TraceError {
     },
 }
 
-/// The columns that are read; others may be there.
+/// The columns of agents that are needed; others may be there.
 const COLUMNS: [&str; 7] = [
     "session",
     "call",
@@ -56,12 +62,25 @@ const COLUMNS: [&str; 7] = [
     "completion_tokens",
     "cost_usd",
 ];
+/// The column that tells how long a prompt was, where there is one.
+const PROMPT_CHARS: &str = "prompt_chars";
+
+/// The output cap that agents are taken to send, which a trace does not say: the common default.
+const OUTPUT_MAX: u64 = 16_384;
 
 /// One row, before the pauses between calls are known.
+#[derive(Clone)]
 struct Row {
     number: i64,
     at: TimeUs,
     call: Call,
+    bytes: Option<u64>,
+}
+
+/// A trace of agents or of a service, by session in the order in which they appear.
+struct Recorded {
+    sessions: Vec<(String, Vec<Row>)>,
+    service: bool,
 }
 
 /// How long a call is taken to run: so long, and so much longer per token of output, but not
@@ -70,7 +89,44 @@ const CALL_BASE: TimeUs = TimeUs(500_000);
 const CALL_PER_TOKEN: TimeUs = TimeUs(20_000);
 
 /// Reads a trace, compressed or not. Agents that cost nothing are left out: nothing limits them.
+/// A service has no agents: each ten minutes of its requests are taken for a run, one every 90
+/// seconds.
 pub fn read_trace(file: impl Read, rates: Rates) -> Result<Vec<Script>, TraceError> {
+    let recorded = read(file, rates)?;
+    let sessions = if recorded.service {
+        let rows = recorded.sessions.into_iter().flat_map(|(_, rows)| rows);
+        service::windows(&rows.collect::<Vec<Row>>())
+    } else {
+        recorded.sessions
+    };
+    let scripts = sessions.into_iter().map(|(name, rows)| script(name, rows));
+    Ok(scripts
+        .filter(|script| script.need() > Money::ZERO)
+        .collect())
+}
+
+/// Reads a trace, compressed or not, as single calls in the order in which they were made.
+pub fn read_requests(file: impl Read, rates: Rates) -> Result<Requests, TraceError> {
+    let recorded = read(file, rates)?;
+    let mut requests = Vec::new();
+    for (session, (_, mut rows)) in recorded.sessions.into_iter().enumerate() {
+        rows.sort_by_key(|row| (row.number, row.at));
+        requests.extend(rows.into_iter().map(|row| Request {
+            session,
+            at: Timestamp(row.at.0),
+            call: row.call,
+            bytes: row.bytes,
+        }));
+    }
+    let output_max = if recorded.service {
+        service::OUTPUT_MAX
+    } else {
+        OUTPUT_MAX
+    };
+    Ok(Requests::new(requests, output_max))
+}
+
+fn read(file: impl Read, rates: Rates) -> Result<Recorded, TraceError> {
     let mut file = BufReader::new(file);
     let compressed = file.fill_buf()?.starts_with(&[0x1F, 0x8B]);
     let text: Box<dyn Read> = if compressed {
@@ -79,37 +135,73 @@ pub fn read_trace(file: impl Read, rates: Rates) -> Result<Vec<Script>, TraceErr
         Box::new(file)
     };
     let mut reader = csv::Reader::from_reader(text);
-    let places = places(&reader.headers()?.clone())?;
-    let (mut names, mut sessions) = (Vec::new(), HashMap::new());
+    let headers = reader.headers()?.clone();
+    if service::is_service(&headers) {
+        let rows = service::rows(&mut reader, &headers, rates)?;
+        let sessions = rows.into_iter().map(|row| (String::new(), vec![row]));
+        let sessions = sessions.collect();
+        return Ok(Recorded {
+            sessions,
+            service: true,
+        });
+    }
+    let columns = Columns::find(&headers, COLUMNS)?;
+    let chars = columns::place(&headers, PROMPT_CHARS);
+    let mut sessions: Vec<(String, Vec<Row>)> = Vec::new();
+    let mut places = HashMap::new();
     for record in reader.records() {
         let record = record?;
-        let fields = Fields {
-            record: &record,
-            places,
-        };
-        let name = fields.text(0).to_owned();
-        let rows: &mut Vec<Row> = sessions.entry(name.clone()).or_insert_with(|| {
-            names.push(name);
-            Vec::new()
+        let name = columns.text(&record, 0);
+        let place = *places.entry(name.to_owned()).or_insert_with(|| {
+            sessions.push((name.to_owned(), Vec::new()));
+            sessions.len() - 1
         });
-        rows.push(fields.row(rates)?);
+        let chars = chars.and_then(|place| record.get(place)?.trim().parse().ok());
+        sessions[place]
+            .1
+            .push(row(&columns, &record, rates, chars)?);
     }
-    let scripts = names.into_iter().map(|name| {
-        let rows = sessions.remove(&name).unwrap_or_default();
-        script(name, rows)
-    });
-    Ok(scripts
-        .filter(|script| script.need() > Money::ZERO)
-        .collect())
+    Ok(Recorded {
+        sessions,
+        service: false,
+    })
 }
 
-fn places(headers: &csv::StringRecord) -> Result<[usize; COLUMNS.len()], TraceError> {
-    let mut places = [0; COLUMNS.len()];
-    for (place, column) in places.iter_mut().zip(COLUMNS) {
-        let found = headers.iter().position(|header| header.trim() == column);
-        *place = found.ok_or(TraceError::NoColumn(column))?;
+fn row(
+    columns: &Columns<7>,
+    record: &csv::StringRecord,
+    rates: Rates,
+    bytes: Option<u64>,
+) -> Result<Row, TraceError> {
+    let whole = |column| columns.whole(record, column);
+    let [prompt, cached, output] = [whole(3)?, whole(4)?, whole(5)?];
+    let cost = match columns.number(record, 6)? {
+        Some(dollars) => (dollars * 1e9).round() as i64,
+        None => rates.cost(prompt, cached, output),
+    };
+    Ok(Row {
+        number: whole(1)?,
+        at: TimeUs((columns.number(record, 2)?.unwrap_or(0.0) * 1e6) as i64),
+        call: call(prompt, cached, output, cost),
+        bytes,
+    })
+}
+
+fn call(prompt: i64, cached: i64, output: i64, cost: i64) -> Call {
+    Call {
+        pause: TimeUs(0),
+        duration: duration(output),
+        tokens: Tokens(prompt.saturating_add(output)),
+        input: Tokens(prompt),
+        cached: Tokens(cached.min(prompt)),
+        output: Tokens(output),
+        cost: Money::from_nanos(cost),
     }
-    Ok(places)
+}
+
+/// Returns how long a call with so much output is taken to run.
+pub(crate) fn duration(output: i64) -> TimeUs {
+    TimeUs(CALL_BASE.0 + CALL_PER_TOKEN.0.saturating_mul(output))
 }
 
 /// Puts the calls of one session in order; what lies between the starts of two of them is the
@@ -127,12 +219,6 @@ fn script(name: String, mut rows: Vec<Row>) -> Script {
     Script { name, calls }
 }
 
-/// One record, by columns.
-struct Fields<'a> {
-    record: &'a csv::StringRecord,
-    places: [usize; COLUMNS.len()],
-}
-
 // === impl Rates ===
 
 impl Default for Rates {
@@ -142,52 +228,6 @@ impl Default for Rates {
             input: 2_000,
             cached: 200,
             output: 12_000,
-        }
-    }
-}
-
-// === impl Fields ===
-
-impl Fields<'_> {
-    fn text(&self, column: usize) -> &str {
-        self.record.get(self.places[column]).unwrap_or("").trim()
-    }
-
-    fn row(&self, rates: Rates) -> Result<Row, TraceError> {
-        let [prompt, cached, output] = [self.whole(3)?, self.whole(4)?, self.whole(5)?];
-        let cost = match self.number(6)? {
-            Some(dollars) => (dollars * 1e9).round() as i64,
-            None => rates.cost(prompt, cached, output),
-        };
-        Ok(Row {
-            number: self.whole(1)?,
-            at: TimeUs((self.number(2)?.unwrap_or(0.0) * 1e6) as i64),
-            call: Call {
-                pause: TimeUs(0),
-                duration: TimeUs(CALL_BASE.0 + CALL_PER_TOKEN.0.saturating_mul(output)),
-                tokens: Tokens(prompt.saturating_add(output)),
-                cost: Money::from_nanos(cost),
-            },
-        })
-    }
-
-    fn whole(&self, column: usize) -> Result<i64, TraceError> {
-        Ok(self.number(column)?.unwrap_or(0.0) as i64)
-    }
-
-    /// Reads a number that is not negative; what stands for nothing is `None`.
-    fn number(&self, column: usize) -> Result<Option<f64>, TraceError> {
-        let text = self.text(column);
-        if ["", "null", "none", "nan"].contains(&text.to_lowercase().as_str()) {
-            return Ok(None);
-        }
-        match text.parse::<f64>() {
-            Ok(number) if (0.0..1e15).contains(&number) => Ok(Some(number)),
-            _ => Err(TraceError::Value {
-                line: self.record.position().map_or(0, csv::Position::line),
-                column: COLUMNS[column],
-                text: text.to_owned(),
-            }),
         }
     }
 }

@@ -200,7 +200,7 @@ impl Sizer<'_> {
         let mut learned = state.learned();
         let known = learned.known(&class.get(), &facts.input);
         let expected = learned.expected(&class.get(), &facts.input, known);
-        let output = learned.output(&class.get());
+        let output = learned.output_need(&class.get());
         let time = learned.time(&class.get());
         drop(learned);
         let input = InputBound::of_body(facts.wire, &facts.input, known, limits);
@@ -213,7 +213,7 @@ impl Sizer<'_> {
             call,
             asked_output: self.output_max.or(facts.output_cap),
             model_output: limits.output,
-            output_q50: output.map(|output| output.q50),
+            output_q95: output.map(|output| output.q95),
             output_q99: output.map(|output| output.q99),
             output_floor: output_floor(state, facts),
             time_limit,
@@ -221,6 +221,7 @@ impl Sizer<'_> {
             time_floor: TIME_FLOOR,
             time_likely: time.map(|time| likely_time(&time, facts.stream)),
             per_call: room.per_call,
+            running: u64::from(room.open),
             siblings: 0,
             sibling_room: Amount::ZERO,
         };

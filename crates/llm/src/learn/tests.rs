@@ -116,6 +116,26 @@ fn quantiles_need_samples_and_roll() {
 }
 
 #[test]
+fn few_samples_say_what_calls_need_and_err_upwards() {
+    let mut learner = Learner::new();
+    for output in 1..20 {
+        learner.settle(&CALL, &shape(&[400]), &lesson(90, output * 10));
+        assert_eq!(learner.output_need(&CALL), None);
+    }
+    learner.settle(&CALL, &shape(&[400]), &lesson(90, 200));
+    let few = learner.output_need(&CALL).expect("enough samples");
+    assert_eq!(few.q95, 200);
+    assert!((240..500).contains(&few.q99), "{few:?}");
+    for _ in 0..14 {
+        for output in 1..=20 {
+            learner.settle(&CALL, &shape(&[400]), &lesson(90, output * 10));
+        }
+    }
+    let many = OutputNeed { q95: 200, q99: 200 };
+    assert_eq!(learner.output_need(&CALL), Some(many));
+}
+
+#[test]
 fn outputs_that_were_cut_do_not_lower_the_cap() {
     let mut learner = Learner::new();
     for _ in 0..SAMPLES_MIN {

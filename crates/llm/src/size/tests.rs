@@ -28,7 +28,7 @@ fn ask<'a>() -> Ask<'a> {
         },
         asked_output: None,
         model_output: Maximum::Known(4_096),
-        output_q50: None,
+        output_q95: None,
         output_q99: None,
         output_floor: OUTPUT_FLOOR,
         time_limit: TimeUs(60_000_000),
@@ -36,6 +36,7 @@ fn ask<'a>() -> Ask<'a> {
         time_floor: TimeUs(1_000_000),
         time_likely: None,
         per_call: UNLIMITED,
+        running: 0,
         siblings: 0,
         sibling_room: Amount::ZERO,
     }
@@ -43,7 +44,7 @@ fn ask<'a>() -> Ask<'a> {
 
 fn sampled<'a>() -> Ask<'a> {
     Ask {
-        output_q50: Some(200),
+        output_q95: Some(200),
         output_q99: Some(500),
         ..ask()
     }
@@ -124,7 +125,13 @@ fn without_room_beside_the_siblings_the_cap_is_lowered_to_q99() {
     );
     assert_eq!(
         held(size(&ask, &tokens(5_096 + 5_999), &UNLIMITED)),
-        (1_500, Some(500))
+        (5_095, Some(4_095)),
+        "all that is beside them"
+    );
+    assert_eq!(
+        held(size(&ask, &tokens(7_499), &UNLIMITED)),
+        (1_500, Some(500)),
+        "what such calls need, for that is less"
     );
     let small = Ask {
         asked_output: Some(100),
@@ -134,6 +141,44 @@ fn without_room_beside_the_siblings_the_cap_is_lowered_to_q99() {
         held(size(&small, &tokens(1_200), &UNLIMITED)),
         (1_100, None),
         "never above asked"
+    );
+}
+
+#[test]
+fn calls_that_share_a_room_get_equal_parts_of_it_down_to_q99() {
+    let room = tokens(12_000);
+    let shared = |running, free| {
+        let ask = Ask {
+            running,
+            ..sampled()
+        };
+        size(&ask, &tokens(free), &room)
+    };
+    assert_eq!(
+        held(shared(1, 12_000)),
+        (5_096, None),
+        "6,000 would be its part"
+    );
+    assert_eq!(held(shared(3, 12_000)), (3_000, Some(2_000)));
+    assert_eq!(
+        held(shared(3, 2_900)),
+        (2_900, Some(1_900)),
+        "others took a little more"
+    );
+    assert_eq!(
+        held(shared(9, 12_000)),
+        (1_500, Some(500)),
+        "more than its part"
+    );
+    assert!(is_wait(shared(9, 1_499)));
+    let cold = Ask {
+        running: 9,
+        ..ask()
+    };
+    assert_eq!(
+        held(size(&cold, &tokens(12_000), &room)),
+        (1_000 + OUTPUT_DECENT as i64, Some(OUTPUT_DECENT)),
+        "and not all there is"
     );
 }
 
@@ -149,7 +194,7 @@ fn what_is_left_is_used_up_by_the_last_and_not_before() {
     );
     assert!(
         is_never(size(&ask, &tokens(1_199), &tokens(1_199))),
-        "below the median"
+        "one in twenty would be cut"
     );
 }
 
@@ -285,7 +330,7 @@ fn a_budget_is_used_up_by_many_calls_without_overspending() {
             let samples = Some(output).filter(|_| warm);
             let ask = Ask {
                 input: bound,
-                output_q50: samples,
+                output_q95: samples,
                 output_q99: samples,
                 ..ask()
             };
@@ -347,7 +392,7 @@ prop_compose! {
         output in prop::option::of((0_u64..2_000, 0_u64..2_000)),
         time_q99 in prop::option::of(0_i64..100_000_000),
         (time_limit, time_floor) in (1_i64..100_000_000, 0_i64..2_000_000),
-        (siblings, room) in (0_u64..50, 0_i64..1_000),
+        (running, siblings, room) in (0_u64..50, 0_u64..50, 0_i64..1_000),
         counting in prop::sample::select(vec![
             TokenCounting::Fresh, TokenCounting::Total, TokenCounting::Input, TokenCounting::Output,
         ]),
@@ -362,11 +407,12 @@ prop_compose! {
                 audio_out, service_tier, ..CallBound::default()
             },
             asked_output,
-            output_q50: output.map(|(one, other)| one.min(other)),
+            output_q95: output.map(|(one, other)| one.min(other)),
             output_q99: q99,
             time_limit: TimeUs(time_limit),
             time_q99: time_q99.map(TimeUs),
             time_floor: TimeUs(time_floor),
+            running,
             siblings,
             sibling_room: Amount::from_raw([room; 3]),
             ..ask()

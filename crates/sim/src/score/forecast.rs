@@ -4,7 +4,7 @@
 
 use fisc_core::{Course, Estimate, History, Method, TimeUs, Timestamp};
 
-use super::{ForecastScore, ForecastSettings, MethodScore};
+use super::accuracy::{ForecastScore, ForecastSettings, MethodScore};
 use crate::draw::Draw;
 use crate::script::{Call, Script};
 
@@ -21,10 +21,6 @@ const ALARM_PART: f64 = 0.95;
 
 /// The fewest calls before a forecast is asked for.
 const CALLS_MIN: usize = 4;
-
-/// How long a window of a service is, and how much later the next one begins.
-const WINDOW: TimeUs = TimeUs(600_000_000);
-const WINDOWS_APART: TimeUs = TimeUs(90_000_000);
 
 /// One run: when each call began, from the first one on, and what it spent.
 struct Run {
@@ -95,36 +91,6 @@ pub fn score_forecast(scripts: &[Script], settings: ForecastSettings) -> Forecas
             .map(|(method, tally)| tally.score(method))
             .collect(),
     }
-}
-
-/// Cuts the requests of a service into runs of ten minutes, each 90 seconds later than the one
-/// before; they overlap, so that they are fewer runs than they seem.
-pub fn windows(script: &Script) -> Vec<Script> {
-    let starts = starts(&script.calls);
-    let Some(end) = starts.last().copied() else {
-        return Vec::new();
-    };
-    let mut windows = Vec::new();
-    let mut from = starts[0];
-    while from + WINDOW.0 <= end {
-        let inside = |at: i64| (from..from + WINDOW.0).contains(&at);
-        let mut calls: Vec<Call> = script
-            .calls
-            .iter()
-            .zip(&starts)
-            .filter(|(_, at)| inside(**at))
-            .map(|(call, _)| *call)
-            .collect();
-        if let Some(first) = calls.first_mut() {
-            first.pause = TimeUs(0);
-            windows.push(Script {
-                name: format!("{}+{}s", script.name, (from - starts[0]) / 1_000_000),
-                calls,
-            });
-        }
-        from += WINDOWS_APART.0;
-    }
-    windows
 }
 
 /// The runs that are known when one is scored.

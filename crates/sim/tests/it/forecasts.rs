@@ -2,7 +2,7 @@
 
 use fisc_core::{Method, Money, Resource, TimeUs, Tokens};
 use fisc_sim::{
-    Call, ForecastScore, ForecastSettings, MethodScore, Script, score_forecast, synthetic, windows,
+    Call, ForecastScore, ForecastSettings, MethodScore, Script, score_forecast, synthetic,
 };
 
 fn score(scripts: &[Script], history: usize, seed: u64) -> ForecastScore {
@@ -106,18 +106,4 @@ fn the_same_seed_scores_the_same_and_shows_it_in_json() {
     }
     let table = one.to_string();
     assert!(table.starts_with("60 runs, ") && table.contains("\npredict_linear "));
-}
-
-#[test]
-fn requests_of_a_service_are_cut_into_windows() {
-    // 1,000 seconds: windows from 0, 90, 180, 270 and 360 on end before it does.
-    let windows = windows(&script(101, |number| number));
-    assert_eq!(windows.len(), 5);
-    for (place, window) in windows.iter().enumerate() {
-        let first = place as i64 * 9 + 1;
-        assert_eq!(window.calls.len(), 60);
-        assert_eq!(window.calls[0].tokens, Tokens(first));
-        assert_eq!(window.calls[0].pause, TimeUs(0));
-    }
-    assert_eq!(windows[2].name, "even+180s");
 }
