@@ -19,7 +19,10 @@ const APPLICATION_ID: i64 = 0x4649_5343;
 const BUSY_TIMEOUT_MS: u32 = 5_000;
 
 /// The steps, in order; step `n` is at index `n - 1`. Released steps never change.
-const STEPS: [&str; 1] = [include_str!("schema/0001_journal.sql")];
+const STEPS: [&str; 2] = [
+    include_str!("schema/0001_journal.sql"),
+    include_str!("schema/0002_notes.sql"),
+];
 
 /// How a connection is used.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -216,8 +219,9 @@ mod tests {
     fn released_steps_are_unchanged() {
         let hex = |step: &&str| crate::chain::Hash(checksum(step)).to_string();
         let found: Vec<String> = STEPS.iter().map(hex).collect();
-        assert_eq!(found, [STEP_1]);
+        assert_eq!(found, [STEP_1, STEP_2]);
     }
 
     const STEP_1: &str = "62b87ccffc4626c456286453747e631431ecc7a97fdac91f1816a93713a86f07";
+    const STEP_2: &str = "17248ce49fcbf77df3fa3fcbbba42a5383bc7770205cb2f9e1217212dab74656";
 }
