@@ -28,7 +28,9 @@ impl Fisc {
     /// it returns.
     pub async fn set_frozen(&self, id: BudgetId, frozen: bool) -> Result<(), Error> {
         // Whoever embeds a tree is its owner, and may undo what anybody did.
-        let change = |terms: &mut Terms| drop(terms.set_frozen(frozen, Freezer::OWNER));
+        let change = |terms: &mut Terms| {
+            terms.set_frozen(frozen, Freezer::OWNER);
+        };
         self.change_terms(id, change).await
     }
 

@@ -1,5 +1,6 @@
 //! What every request shares: the books, the prices, what was learned, the upstreams.
 
+mod births;
 mod traffic;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use crate::proxy::identify::Callers;
 use crate::routes::Provider;
 use crate::upstream::{Client, Upstream};
 
+pub(crate) use self::births::Births;
 pub use self::traffic::Limiting;
 pub(crate) use self::traffic::{Final, RanOut, Traffic};
 
@@ -27,6 +29,7 @@ pub(crate) struct State {
     pub(crate) policy: Policy,
     pub(crate) traffic: Traffic,
     pub(crate) api: Api,
+    pub(crate) births: Births,
     learned: Mutex<Learner>,
     stopped: watch::Sender<bool>,
 }
@@ -51,6 +54,7 @@ impl State {
             traffic: Traffic::new(policy.max_refusals),
             policy,
             api: Api::default(),
+            births: Births::default(),
             learned: Mutex::default(),
             stopped: watch::Sender::new(false),
         }

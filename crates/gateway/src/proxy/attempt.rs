@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use fisc::core::TreeError;
-use fisc::{Budget, CallLabel, Error, Headroom, Hold, Patience, Plan, Resource};
+use fisc::{Budget, BudgetId, CallLabel, Error, Headroom, Hold, Patience, Plan, Resource};
 
 use crate::policy::PATIENCE_MAX;
 use crate::proxy::identify::Identity;
@@ -44,12 +44,15 @@ impl<'a> Attempt<'a> {
             Refusal::new(kind).with_detail(error.to_string())
         };
         let root = state.fisc.budget(&identity.root).map_err(unavailable)?;
-        let newcomers = |parent| state.policy.newcomers.get(&parent).copied();
+        let now = state.fisc.ticks();
+        let newcomers = |parent: BudgetId| {
+            let terms = state.policy.newcomers.get(&parent).copied();
+            let may_come = state.births.may_come(&identity.root, now);
+            may_come.then(|| terms.unwrap_or_default())
+        };
         let budget = state
             .fisc
-            .resolve_agent(root.id(), &identity.agent, |parent| {
-                newcomers(parent).unwrap_or_default()
-            });
+            .resolve_agent(root.id(), &identity.agent, newcomers);
         Ok(Attempt {
             state,
             identity,

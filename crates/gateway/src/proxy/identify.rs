@@ -37,7 +37,7 @@ pub(crate) use self::trace::TraceId;
 pub(crate) struct Callers {
     keyring: Keyring,
     hosts: Hosts,
-    /// Tokens of budgets that were allocated since the start.
+    /// Tokens of budgets that were allocated over HTTP.
     pub(crate) delegates: Delegates,
 }
 
@@ -103,11 +103,11 @@ pub(crate) enum IdentifyError {
 
 impl Callers {
     /// Makes the gate from who may call and the names this gateway answers to.
-    pub(crate) fn new(keyring: Keyring, hosts: Hosts) -> Callers {
+    pub(crate) fn new(keyring: Keyring, hosts: Hosts, delegates: Delegates) -> Callers {
         Callers {
             keyring,
             hosts,
-            delegates: Delegates::default(),
+            delegates,
         }
     }
 

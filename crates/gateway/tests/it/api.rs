@@ -8,6 +8,7 @@ mod escape;
 mod holds;
 mod leases;
 mod reports;
+mod restarts;
 
 use fisc_testkit::http::{Answer, Client};
 use hyper::Method;

@@ -482,5 +482,5 @@ fn the_name_of_a_released_budget_is_free() {
     let names = Reader::open(&scratch.journal()).unwrap().budgets().unwrap();
     let names: Vec<&str> = names.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(names, ["root", "a", "a"]);
-    fisc_ledger::verify(&scratch.journal()).unwrap();
+    verify(&scratch.journal()).unwrap();
 }
