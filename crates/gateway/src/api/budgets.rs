@@ -61,7 +61,7 @@ pub(super) struct Allocated {
     budget: Budget,
     /// Stands for the budget and everything below it: as an API key, as `/r/<token>/…` in a base
     /// URL, and as the bearer of this API. It is shown here alone; `null`
-    where a request is repeated with another credential than the first time.
+    /// where a request is repeated with another credential than the first time.
     #[schema(example = "sk-fisc-@0.3f0e…")]
     token: Option<String>,
 }

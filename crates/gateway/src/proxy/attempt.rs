@@ -4,6 +4,7 @@
 //! counted in the ledger's reports; a final one, which no waiting mends, also in the traffic, which
 //! tells a stubborn agent from one that gave up.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fisc::core::TreeError;
@@ -67,6 +68,24 @@ impl<'a> Attempt<'a> {
             .operation
             .as_deref()
             .unwrap_or(OPERATION_DEFAULT)
+    }
+
+    /// Returns the caller's own tags, and the name of an agent that got no budget of its own.
+    pub(crate) fn tags(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let Identity {
+            root,
+            agent,
+            task,
+            trace,
+            ..
+        } = self.identity;
+        let tag = |name: &str, value: String| (Arc::from(name), Arc::from(value));
+        let task = task.as_deref().map(|task| tag("task", task.to_owned()));
+        let trace = trace.as_ref().map(|trace| tag("trace", trace.to_string()));
+        let is_own =
+            agent.is_empty() || self.budget.path() == format!("{root}/{}", agent.join("/"));
+        let other = (!is_own).then(|| tag("agent", agent.join(".")));
+        task.into_iter().chain(trace).chain(other).collect()
     }
 
     /// Says whether a resource is limited anywhere on the budget's path, in all or for one call.

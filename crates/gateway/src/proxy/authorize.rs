@@ -125,7 +125,7 @@ pub(crate) async fn authorize(
         output_cap: sized.output_cap,
         written_cap: sized.written_cap,
         deadline: sized.deadline,
-        tags: tags(identity),
+        tags: attempt.tags(),
         root: identity.root.as_str().into(),
         class,
         shape: facts.input.clone(),
@@ -155,16 +155,6 @@ fn service_tier<'a>(facts: &'a RequestFacts<'_>, upstream: &'a Upstream) -> Opti
         None | Some("auto") => upstream.default_tier().or(asked),
         named => named,
     }
-}
-
-pub(crate) fn tags(identity: &Identity) -> Vec<(Arc<str>, Arc<str>)> {
-    let task = identity
-        .task
-        .as_deref()
-        .map(|task| (Arc::from("task"), Arc::from(task)));
-    let trace = identity.trace.as_ref();
-    let trace = trace.map(|trace| (Arc::from("trace"), Arc::from(trace.to_string())));
-    task.into_iter().chain(trace).collect()
 }
 
 /// Everything that sizing looks at, for one request.
