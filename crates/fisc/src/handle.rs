@@ -186,8 +186,8 @@ impl Fisc {
     /// Returns the budget of an agent below `from`, making what is missing on the way with the
     /// terms that `newcomers` gives for children of a budget, or `None` for none now. Where the
     /// tree may not grow (from Red on, too deep, too wide), the nearest existing ancestor is
-    /// returned: such calls are metered there. Never waits; what it makes is written in order before any hold that needs
-    /// it.
+    /// returned: such calls are metered there. Never waits; what it makes is written in order
+    /// before any hold that needs it.
     pub fn resolve_agent(
         &self,
         from: BudgetId,

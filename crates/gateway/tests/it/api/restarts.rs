@@ -1,5 +1,7 @@
 //! What the budget API remembers over a restart of the gateway.
 
+use std::time::Duration;
+
 use fisc::Durability;
 use serde_json::json;
 
@@ -86,7 +88,12 @@ async fn what_was_done_once_is_not_done_again() {
 async fn a_lease_goes_on() {
     let house = house("10").await;
     let program = Someone::program(&house);
-    let lease = |path: &str, silence: &str| json!({ "path": path, "cost": "4", "share": "static", "keep_alive": silence });
+    let carved = json!({ "cost": "4", "share": "static" });
+    let lease = |path: &str, silence: &str| {
+        let mut lease = carved.clone();
+        (lease["path"], lease["keep_alive"]) = (json!(path), json!(silence));
+        lease
+    };
     program.spawn(lease("run/brief", "2s")).await;
     program.spawn(lease("run/long", "1h")).await;
     let house = house.restart().await;
@@ -95,10 +102,13 @@ async fn a_lease_goes_on() {
     assert_eq!(program.stands("run/long").await["state"], "open");
     let root = program.stands("run").await;
     assert_eq!(nanos(&root, "free"), 6_000_000_000, "its room is back");
-    // What was released needs no lease any more.
-    while !house.fisc.notes("lease/").expect("a ledger").len() == 1 {
-        tokio::task::yield_now().await;
-    }
+    let forgotten = async {
+        while house.fisc.notes("lease/").expect("a ledger").len() > 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let forgotten = tokio::time::timeout(Duration::from_secs(10), forgotten).await;
+    forgotten.expect("what was released needs no lease");
     house.stop().await;
 }
 
