@@ -226,7 +226,8 @@ fn part(tree: &Tree, contended: BudgetId, amount: Amount) -> u128 {
     let of = |resource: Resource| {
         let limit = limits?.get(resource)?.max(1);
         let units = amount.get(resource).max(0);
-        Some(units.unsigned_abs() as u128 * WHOLE / limit.unsigned_abs() as u128)
+        let (units, limit) = (units.unsigned_abs(), limit.unsigned_abs());
+        Some(u128::from(units) * WHOLE / u128::from(limit))
     };
     Resource::ALL.into_iter().filter_map(of).max().unwrap_or(0)
 }

@@ -113,11 +113,11 @@ async fn who_asks_most_is_not_served_most() {
     let fisc = Fisc::in_memory();
     let root = fisc.allocate("root", limit(10)).await.expect("allocate");
     let busy = fisc
-        .allocate("root/busy", Default::default())
+        .allocate("root/busy", fisc::Terms::default())
         .await
         .expect("allocate");
     let calm = fisc
-        .allocate("root/calm", Default::default())
+        .allocate("root/calm", fisc::Terms::default())
         .await
         .expect("allocate");
     let all = root
@@ -147,11 +147,11 @@ async fn who_gives_up_waiting_is_in_nobodys_way() {
     let fisc = Fisc::in_memory();
     let root = fisc.allocate("root", limit(100)).await.expect("allocate");
     let a = fisc
-        .allocate("root/a", Default::default())
+        .allocate("root/a", fisc::Terms::default())
         .await
         .expect("allocate");
     let b = fisc
-        .allocate("root/b", Default::default())
+        .allocate("root/b", fisc::Terms::default())
         .await
         .expect("allocate");
     let running = root
@@ -174,7 +174,7 @@ async fn who_gives_up_waiting_is_in_nobodys_way() {
 async fn who_waited_in_vain_does_not_hold_others_back_again() {
     let fisc = Fisc::in_memory();
     let root = fisc.allocate("root", limit(100)).await.expect("allocate");
-    let child = |name: &'static str| fisc.allocate(name, Default::default());
+    let child = |name: &'static str| fisc.allocate(name, fisc::Terms::default());
     let a = child("root/a").await.expect("allocate");
     let b = child("root/b").await.expect("allocate");
     let running = root

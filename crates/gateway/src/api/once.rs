@@ -101,14 +101,13 @@ impl Once {
     /// Takes up what the ledger keeps of an earlier life.
     pub(super) fn restore(&self, fisc: &Fisc) -> Result<(), fisc::Error> {
         for (place, note) in fisc.notes(NOTES)? {
-            match read(&place, &note) {
-                Some((key, record)) => {
-                    let slot = self.slot(fisc, key);
-                    let free = slot.try_lock();
-                    *free.expect("nothing is served yet") = Some(record);
-                }
-                None => tracing::warn!(place, "the ledger keeps a request that cannot be read"),
-            }
+            let Some((key, record)) = read(&place, &note) else {
+                tracing::warn!(place, "the ledger keeps a request that cannot be read");
+                continue;
+            };
+            let slot = self.slot(fisc, key);
+            let free = slot.try_lock();
+            *free.expect("nothing is served yet") = Some(record);
         }
         Ok(())
     }

@@ -83,14 +83,13 @@ impl Delegates {
         let kept = self.fisc.notes(NOTES)?;
         let mut issued = self.issued();
         for (number, note) in kept {
-            let read = number.parse().ok().zip(Delegate::read(&note));
-            match read {
-                Some((number, delegate)) => {
-                    issued.next = issued.next.max(number + 1);
-                    issued.all.insert(number, delegate);
-                }
-                None => tracing::warn!(number, "the ledger keeps a delegate that cannot be read"),
-            }
+            let read = number.parse::<u32>().ok().zip(Delegate::read(&note));
+            let Some((number, delegate)) = read else {
+                tracing::warn!(number, "the ledger keeps a delegate that cannot be read");
+                continue;
+            };
+            issued.next = issued.next.max(number.saturating_add(1));
+            issued.all.insert(number, delegate);
         }
         Ok(())
     }
