@@ -30,7 +30,7 @@ pub use id::{BudgetId, HoldId, MAX_NAME_BYTES, NameError, check_name};
 pub use level::{Level, Levels, Thresholds};
 pub use money::{Money, ParseMoneyError};
 pub use refusal::{Refusal, Shortfall, TreeError};
-pub use terms::{Claim, Lendable, Limits, Permille, State, Terms, Weight};
+pub use terms::{Claim, Freezer, Lendable, Limits, Permille, State, Terms, Weight};
 pub use tree::{
     Acting, BudgetView, Headroom, HoldView, IDLE, Kept, Loan, MAX_CHILDREN, MAX_DEPTH, Receipt,
     Restored, Tree,

@@ -1,6 +1,7 @@
 //! What a budget is allowed: its limits, what its parent keeps for it, its wrap-up reserve.
 
 use crate::amount::{Amount, Resource, TimeUs};
+use crate::id::BudgetId;
 use crate::level::Levels;
 use crate::sharing::Sharing;
 use crate::window::Window;
@@ -38,6 +39,16 @@ pub enum State {
     Released,
 }
 
+/// Who froze a budget. Of those who may freeze a budget at all, each stands for one on its path,
+/// and the order is theirs: who stands above comes first, an owner before a delegate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Freezer {
+    /// The budget that it stands for.
+    pub root: BudgetId,
+    /// Whether it is a delegate, which may not change its root itself.
+    pub delegate: bool,
+}
+
 /// How much a budget counts beside its siblings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Weight(pub u16);
@@ -61,6 +72,8 @@ pub struct Terms {
     pub per_call: Limits,
     /// Whether it is in use.
     pub state: State,
+    /// Who froze it, while it is frozen; `None` is the owner of the tree.
+    pub frozen_by: Option<Freezer>,
     /// How its children share what it has.
     pub sharing: Sharing,
     /// How much it counts beside its siblings.
@@ -82,6 +95,38 @@ pub struct Terms {
 /// The share of a budget's unheld surplus that siblings may borrow, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lendable(pub Permille);
+
+// === impl Freezer ===
+
+impl Freezer {
+    /// The owner of the tree.
+    pub const OWNER: Freezer = Freezer {
+        root: BudgetId(0),
+        delegate: false,
+    };
+
+    /// Says whether whoever this is may undo what `other` did: it stands as high, or higher.
+    pub fn may_undo(self, other: Freezer) -> bool {
+        // On one path, ids are given from above downwards.
+        self <= other
+    }
+}
+
+impl Terms {
+    /// Freezes it, or lets it go on, in the name of `by`; says whether it did. Who stands lower
+    /// than whoever froze it changes nothing.
+    pub fn set_frozen(&mut self, frozen: bool, by: Freezer) -> bool {
+        let former = self.frozen_by.unwrap_or(Freezer::OWNER);
+        match (self.state, frozen) {
+            (State::Frozen, _) if !by.may_undo(former) => return frozen,
+            (State::Released, _) => return false,
+            _ => {}
+        }
+        self.state = if frozen { State::Frozen } else { State::Open };
+        self.frozen_by = frozen.then_some(by);
+        true
+    }
+}
 
 // === impl Limits ===
 

@@ -10,7 +10,7 @@ use fisc_core::{
     Acting, Amount, BudgetId, Event, Headroom, HoldId, Loan, Receipt, Refusal, Restored, Terms,
     Thresholds, Timestamp, Tree,
 };
-use fisc_ledger::{BudgetRow, CallLabel, Entry, Facts, Journal, OpenHold, Recovered, Ticket};
+use fisc_ledger::{BudgetRow, CallLabel, Entry, Facts, Journal, Note, OpenHold, Recovered, Ticket};
 
 use crate::calendar::Zones;
 use crate::error::Error;
@@ -53,6 +53,8 @@ pub(crate) struct Engine {
     pub(crate) throttle: Throttle,
     /// When what siblings share was last divided in a round.
     pub(crate) divided: Option<Timestamp>,
+    /// What is to be noted with the next entry.
+    pub(crate) notes: Vec<Note>,
 }
 
 /// Rebuilds the tree that a journal's rows describe, as it stood or stands at `now`, for whoever
@@ -87,6 +89,7 @@ impl Engine {
             queue: Queue::default(),
             throttle: Throttle::default(),
             divided: None,
+            notes: Vec::new(),
         }
     }
 
@@ -120,6 +123,7 @@ impl Engine {
         parent: Option<BudgetId>,
         name: &str,
         terms: Terms,
+        notes: impl FnOnce(BudgetId) -> Vec<Note>,
     ) -> Result<Written<BudgetId>, Error> {
         self.admits()?;
         let budget = self
@@ -127,18 +131,18 @@ impl Engine {
             .allocate(now, parent, name, terms, &mut self.events)?;
         // As the tree fixed them: an automatic guarantee, an inherited window.
         let (name, terms) = (name.to_owned(), self.standing_text(budget));
-        Ok((
-            budget,
-            self.append(
-                now,
-                Entry::Allocate {
-                    budget,
-                    parent,
-                    name,
-                    terms,
-                },
-            ),
-        ))
+        self.notes = notes(budget);
+        let ticket = self.append(
+            now,
+            Entry::Allocate {
+                budget,
+                parent,
+                name,
+                terms,
+            },
+        );
+        // A newcomer may cause a sale.
+        Ok((budget, self.append_touched(now).or(ticket)))
     }
 
     pub(crate) fn set_terms(
@@ -146,6 +150,7 @@ impl Engine {
         now: Timestamp,
         budget: BudgetId,
         terms: Terms,
+        notes: impl FnOnce() -> Vec<Note>,
     ) -> Result<Written<()>, Error> {
         self.admits()?;
         let sharing = self.tree.budget(budget).map(|view| view.terms.sharing);
@@ -155,6 +160,7 @@ impl Engine {
             self.tree.rebalance(now, budget, &mut self.events)?;
         }
         let terms = self.standing_text(budget);
+        self.notes = notes();
         let ticket = self.append(now, Entry::Terms { budget, terms });
         Ok(((), self.append_touched(now).or(ticket)))
     }
@@ -415,8 +421,9 @@ impl Engine {
     }
 
     pub(crate) fn append(&mut self, now: Timestamp, entry: Entry) -> Option<Ticket> {
+        let notes = std::mem::take(&mut self.notes);
         self.journal
             .as_ref()
-            .map(|journal| journal.append(now, entry))
+            .map(|journal| journal.append_noted(now, entry, notes))
     }
 }

@@ -9,7 +9,7 @@ use fisc_core::{
     Acting, BudgetId, BudgetView, Event, Headroom, HoldId, Level, Limits, Resource, Span, Terms,
     TimeUs, Timestamp, TokenCounting, Tree,
 };
-use fisc_ledger::{Durability, Journal};
+use fisc_ledger::{Durability, Journal, Note};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -133,13 +133,23 @@ impl Fisc {
     /// Allocates the budget of that path; every budget above it must exist, except that the
     /// first allocation makes the root. Durable when it returns.
     pub async fn allocate(&self, path: &str, terms: Terms) -> Result<Budget, Error> {
+        self.allocate_noted(path, terms, |_| Vec::new()).await
+    }
+
+    /// As [`Fisc::allocate`], with notes that are durable if and only if the budget is.
+    pub async fn allocate_noted(
+        &self,
+        path: &str,
+        terms: Terms,
+        notes: impl FnOnce(BudgetId) -> Vec<Note>,
+    ) -> Result<Budget, Error> {
         let (parent, name) = match path.rsplit_once('/') {
             Some((parent, name)) => (Some(self.id_of(parent)?), name),
             None => (None, path),
         };
         let (id, ticket) = {
             let mut engine = self.shared.engine();
-            engine.allocate(self.now(), parent, name, terms)?
+            engine.allocate(self.now(), parent, name, terms, notes)?
         };
         if let Some(ticket) = ticket {
             ticket.durable().await?;
@@ -174,15 +184,15 @@ impl Fisc {
     }
 
     /// Returns the budget of an agent below `from`, making what is missing on the way with the
-    /// terms that `newcomers` gives for children of a budget. Where the tree may not grow (from
-    /// Red on, too deep, too wide), the nearest existing ancestor is returned: such calls are
-    /// metered there. Never waits; what it makes is written in order before any hold that needs
-    /// it.
+    /// terms that `newcomers` gives for children of a budget, or `None` for none now. Where the
+    /// tree may not grow (from Red on, too deep, too wide), the nearest existing ancestor is
+    /// returned: such calls are metered there. Never waits; what it makes is written in order
+    /// before any hold that needs it.
     pub fn resolve_agent(
         &self,
         from: BudgetId,
         names: &[impl AsRef<str>],
-        newcomers: impl Fn(BudgetId) -> Terms,
+        newcomers: impl Fn(BudgetId) -> Option<Terms>,
     ) -> Result<Budget, Error> {
         let now = self.now();
         let mut engine = self.shared.engine();
@@ -192,7 +202,9 @@ impl Fisc {
             id = match engine.tree.child(id, name) {
                 Some(child) => child,
                 None if engine.tree.may_grow(id) => {
-                    engine.allocate(now, Some(id), name, newcomers(id))?.0
+                    let Some(terms) = newcomers(id) else { break };
+                    let none = |_| Vec::new();
+                    engine.allocate(now, Some(id), name, terms, none)?.0
                 }
                 None => break,
             };

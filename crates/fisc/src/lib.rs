@@ -22,12 +22,13 @@ pub use engine::{InDoubt, read_tree};
 pub use error::Error;
 pub use fisc_core as core;
 pub use fisc_core::{
-    Acting, Amount, BudgetId, Claim, Event, Headroom, HoldId, Lendable, Level, Levels, Limits,
-    Loan, Money, Period, Permille, Refusal, Resource, Shortfall, Span, State, Terms, Thresholds,
-    TimeUs, Timestamp, TokenCounting, Tokens, Usage, Weight, Window, Zone, sharing::Sharing,
+    Acting, Amount, BudgetId, Claim, Event, Freezer, Headroom, HoldId, Lendable, Level, Levels,
+    Limits, Loan, Money, Period, Permille, Refusal, Resource, Shortfall, Span, State, Terms,
+    Thresholds, TimeUs, Timestamp, TokenCounting, Tokens, Usage, Weight, Window, Zone,
+    sharing::Sharing,
 };
 pub use fisc_ledger::{
-    CallLabel, Durability, Facts, Filter, GroupBy, Outcome, Reader, RollupRow, Totals,
+    CallLabel, Durability, Facts, Filter, GroupBy, Note, Outcome, Reader, RollupRow, Totals,
 };
 pub use handle::{Budget, BudgetStatus, Fisc, Standing};
 pub use hold::{Charge, Hold, Settled};

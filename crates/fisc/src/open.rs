@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fisc_core::{Thresholds, Timestamp, TokenCounting};
-use fisc_ledger::{Durability, Entry, Journal, Reader};
+use fisc_ledger::{Durability, Entry, Journal, Note, Reader};
 
 use crate::clock::{Clock, SystemClock};
 use crate::engine::Engine;
@@ -91,6 +91,20 @@ impl Fisc {
     /// the process.
     pub fn ledger(&self) -> Option<&Path> {
         self.shared.file.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// Returns the notes in the ledger's file whose keys begin with `prefix`, without it, oldest
+    /// first; none where nothing is kept beyond the process.
+    pub fn notes(&self, prefix: &str) -> Result<Vec<(String, String)>, Error> {
+        match self.ledger() {
+            Some(path) => Ok(Reader::open(path)?.notes(prefix)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Keeps a note, in order with what is written; nobody waits for it.
+    pub fn note(&self, note: Note) {
+        self.with_journal(|journal| drop(journal.note(note)));
     }
 
     /// Makes a tree that lives as long as the process, with default settings.

@@ -1,7 +1,7 @@
 //! Sharing at work: release, loans, predictions, and the loop that divides anew.
 
-use fisc_core::{Amount, BudgetId, Limits, Loan, State, Terms, TimeUs, Timestamp};
-use fisc_ledger::{Entry, Ticket};
+use fisc_core::{Amount, BudgetId, Freezer, Limits, Loan, Terms, TimeUs, Timestamp};
+use fisc_ledger::{Entry, Note, Ticket};
 
 use crate::engine::{Engine, Written};
 use crate::error::Error;
@@ -27,8 +27,9 @@ impl Fisc {
     /// Stops a budget for now, or lets it go on: calls that run end as they would. Durable when
     /// it returns.
     pub async fn set_frozen(&self, id: BudgetId, frozen: bool) -> Result<(), Error> {
+        // Whoever embeds a tree is its owner, and may undo what anybody did.
         let change = |terms: &mut Terms| {
-            terms.state = if frozen { State::Frozen } else { State::Open };
+            terms.set_frozen(frozen, Freezer::OWNER);
         };
         self.change_terms(id, change).await
     }
@@ -36,6 +37,17 @@ impl Fisc {
     /// Raises limits by `more`, where there are any; what is gained repays debts first. Durable
     /// when it returns.
     pub async fn top_up(&self, id: BudgetId, more: Amount) -> Result<(), Error> {
+        self.top_up_noted(id, more, Vec::new).await
+    }
+
+    /// As [`Fisc::top_up`], with notes that are durable if and only if it is; they are asked for
+    /// once it is sure that it is done.
+    pub async fn top_up_noted(
+        &self,
+        id: BudgetId,
+        more: Amount,
+        notes: impl FnOnce() -> Vec<Note>,
+    ) -> Result<(), Error> {
         let change = |terms: &mut Terms| {
             for resource in fisc_core::Resource::ALL {
                 if let Some(limit) = terms.limits.get(resource) {
@@ -44,7 +56,7 @@ impl Fisc {
                 }
             }
         };
-        self.change_terms(id, change).await
+        self.change_noted(id, change, notes).await
     }
 
     /// Changes a budget's terms from what they are, with nothing in between. Durable when it
@@ -54,12 +66,21 @@ impl Fisc {
         id: BudgetId,
         change: impl FnOnce(&mut Terms),
     ) -> Result<(), Error> {
+        self.change_noted(id, change, Vec::new).await
+    }
+
+    async fn change_noted(
+        &self,
+        id: BudgetId,
+        change: impl FnOnce(&mut Terms),
+        notes: impl FnOnce() -> Vec<Note>,
+    ) -> Result<(), Error> {
         let ticket = {
             let mut engine = self.shared.engine();
             let view = engine.tree.budget(id);
             let mut terms = *view.ok_or(fisc_core::TreeError::UnknownBudget(id))?.terms;
             change(&mut terms);
-            engine.set_terms(self.now(), id, terms)?.1
+            engine.set_terms(self.now(), id, terms, notes)?.1
         };
         self.shared.made_room();
         match ticket {
@@ -76,9 +97,21 @@ impl Fisc {
         borrower: BudgetId,
         amount: Amount,
     ) -> Result<Amount, Error> {
+        self.lend_noted(lender, borrower, amount, |_| Vec::new())
+            .await
+    }
+
+    /// As [`Fisc::lend`], with notes on what was lent that are durable if and only if it is.
+    pub async fn lend_noted(
+        &self,
+        lender: BudgetId,
+        borrower: BudgetId,
+        amount: Amount,
+        notes: impl FnOnce(Amount) -> Vec<Note>,
+    ) -> Result<Amount, Error> {
         let (lent, ticket) = {
             let mut engine = self.shared.engine();
-            engine.lend(self.now(), lender, borrower, amount)?
+            engine.lend(self.now(), lender, borrower, amount, notes)?
         };
         self.shared.made_room();
         if let Some(ticket) = ticket {
@@ -115,9 +148,11 @@ impl Engine {
         lender: BudgetId,
         borrower: BudgetId,
         amount: Amount,
+        notes: impl FnOnce(Amount) -> Vec<Note>,
     ) -> Result<Written<Amount>, Error> {
         self.admits()?;
         let lent = self.tree.lend(lender, borrower, amount, &mut self.events)?;
+        self.notes = notes(lent);
         let ticket: Option<Ticket> = self.append_touched(now);
         Ok((lent, ticket))
     }
@@ -134,6 +169,8 @@ impl Engine {
             let divided = self.tree.rebalance(now, *id, &mut self.events);
             debug_assert!(divided.is_ok(), "it was listed a moment ago");
         }
+        // Nobody waits for it: what is sold again after a crash was paid by the same credits.
+        self.append_touched(now);
         !shared.is_empty()
     }
 }

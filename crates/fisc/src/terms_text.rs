@@ -5,8 +5,8 @@
 
 use fisc_core::sharing::Sharing;
 use fisc_core::{
-    Amount, BudgetId, Claim, Kept, Lendable, Levels, Limits, Period, Permille, Resource, Span,
-    State, Terms, Thresholds, TimeUs, Timestamp, Weight, Window, Zone,
+    Amount, BudgetId, Claim, Freezer, Kept, Lendable, Levels, Limits, Period, Permille, Resource,
+    Span, State, Terms, Thresholds, TimeUs, Timestamp, Weight, Window, Zone,
 };
 
 /// What a journal keeps of a budget beside its terms, on the same line.
@@ -32,6 +32,11 @@ pub(crate) fn write_standing(terms: &Terms, standing: &Standing) -> String {
     push("now.carried", kept.carried);
     if let Some(span) = kept.window {
         pairs.push(format!("now.window={},{}", span.start.0, span.end.0));
+    }
+    for (key, credits) in [("credits", kept.credits), ("undivided", kept.undivided)] {
+        if credits != 0 {
+            pairs.push(format!("now.{key}={credits}"));
+        }
     }
     if kept.finalized {
         pairs.push("now.finalized=yes".to_owned());
@@ -107,6 +112,10 @@ fn push_sharing(pairs: &mut Vec<String>, terms: &Terms) {
         State::Frozen => pairs.push("state=frozen".to_owned()),
         State::Released => pairs.push("state=released".to_owned()),
     }
+    if let Some(Freezer { root, delegate }) = terms.frozen_by {
+        let kind = if delegate { "delegate" } else { "owner" };
+        pairs.push(format!("frozen_by={kind},{}", root.0));
+    }
     if terms.sharing != Sharing::default() {
         pairs.push(format!("share={}", terms.sharing.name()));
     }
@@ -157,6 +166,7 @@ fn read_pair(terms: &mut Terms, pair: &str) -> Option<()> {
         "reserve" => terms.reserve = Permille(value.parse().ok()?),
         "state" if value == "frozen" => terms.state = State::Frozen,
         "state" if value == "released" => terms.state = State::Released,
+        "frozen_by" => terms.frozen_by = Some(read_freezer(value)?),
         "share" => terms.sharing = Sharing::named(value)?,
         "weight" => terms.weight = Weight(value.parse().ok()?),
         "lendable" => terms.lendable = Lendable(Permille(value.parse().ok()?)),
@@ -188,6 +198,8 @@ fn read_own(standing: &mut Standing, pair: &str) -> Option<()> {
             kept.window = Some(Span { start, end });
         }
         "finalized" if value == "yes" => kept.finalized = true,
+        "credits" => kept.credits = value.parse().ok()?,
+        "undivided" => kept.undivided = value.parse().ok()?,
         "owes" => {
             let (lender, amount) = value.split_once(':')?;
             debts.push((BudgetId(lender.parse().ok()?), read_amount(amount)?));
@@ -200,6 +212,17 @@ fn read_own(standing: &mut Standing, pair: &str) -> Option<()> {
 fn amount_text(amount: Amount) -> String {
     let [tokens, cost, time] = amount.raw();
     format!("{tokens},{cost},{time}")
+}
+
+fn read_freezer(value: &str) -> Option<Freezer> {
+    let (kind, root) = value.split_once(',')?;
+    let delegate = match kind {
+        "delegate" => true,
+        "owner" => false,
+        _ => return None,
+    };
+    let root = BudgetId(root.parse().ok()?);
+    Some(Freezer { root, delegate })
 }
 
 fn read_window(value: &str) -> Option<Window> {
@@ -258,6 +281,10 @@ mod tests {
             reserve: Permille(50),
             per_call: Limits::NONE.with(Resource::Cost, Some(9)),
             state: State::Frozen,
+            frozen_by: Some(Freezer {
+                root: BudgetId(3),
+                delegate: true,
+            }),
             sharing: Sharing::Dynamic,
             weight: Weight(3),
             need: Limits::NONE.with(Resource::Tokens, Some(8)),
@@ -276,6 +303,7 @@ mod tests {
         let carved = Terms {
             claim: Claim::Limit,
             state: State::Released,
+            frozen_by: Some(Freezer::OWNER),
             window: Window::Rolling(TimeUs(9)),
             ..all
         };
@@ -297,6 +325,8 @@ mod tests {
                 past_spent: Amount::from_raw([4, 5, 6]),
                 carried: Amount::from_raw([0, 0, 9]),
                 finalized: true,
+                credits: -120,
+                undivided: 3,
             },
             debts: vec![(BudgetId(3), Amount::from_raw([1, 0, 0]))],
         };

@@ -63,6 +63,8 @@ struct Place {
     shared: Arc<Shared>,
     number: Option<u64>,
     budget: BudgetId,
+    /// Whether it waited, and nothing came of it.
+    in_vain: bool,
     wake: Arc<Notify>,
 }
 
@@ -144,6 +146,7 @@ impl Budget {
             if left <= 0 {
                 return Err(shared.engine().refused(refusal));
             }
+            place.in_vain = true;
             let until = until.map_or(i64::MAX, |at| at.since(shared.clock.now()).0);
             let pause = Duration::from_micros(left.min(until.max(0)).unsigned_abs());
             // Time is up, room was made, or another look is due (who stands behind another may
@@ -184,7 +187,8 @@ impl Budget {
                 let id = id::new(now)?;
                 match engine.hold(now, id, self.id, amount, asking)? {
                     Ok(ticket) => {
-                        if !engine.queue.is_empty() {
+                        place.in_vain = false;
+                        if !engine.queue.is_idle() {
                             engine.queue.count(&engine.tree, self.id, amount);
                         }
                         let call = asking.call.clone();
@@ -202,9 +206,14 @@ impl Budget {
             },
         };
         if !refusal.is_temporary() {
+            place.in_vain = false;
             return Err(engine.refused(refusal));
         }
-        place.take(engine, self.id, refusal.budget());
+        let wanted = match chosen {
+            Plan::Hold { amount, .. } => amount,
+            Plan::Wait { least, .. } | Plan::Never { least } => least,
+        };
+        place.take(engine, (self.id, wanted), refusal.budget());
         let deadline = engine.tree.budget(self.id).and_then(|view| view.deadline);
         let due = match refusal {
             Refusal::Throttled(_, due) => due,
@@ -317,6 +326,7 @@ impl Place {
             shared: Arc::clone(shared),
             number: None,
             budget,
+            in_vain: false,
             wake: Arc::new(Notify::new()),
         }
     }
@@ -332,9 +342,9 @@ impl Place {
     }
 
     /// Queues for room at `contended`.
-    fn take(&mut self, engine: &mut Engine, budget: BudgetId, contended: BudgetId) {
+    fn take(&mut self, engine: &mut Engine, call: (BudgetId, Amount), contended: BudgetId) {
         let Engine { queue, tree, .. } = engine;
-        let number = queue.join(tree, self.number, budget, contended, &self.wake);
+        let number = queue.join(tree, self.number, call, contended, &self.wake);
         if self.number.replace(number).is_none() {
             self.shared.waiting.fetch_add(1, Ordering::SeqCst);
         }
@@ -346,8 +356,13 @@ impl Drop for Place {
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
         {
-            let mut engine = self.shared.engine();
-            engine.queue.leave(number);
+            let mut guard = self.shared.engine();
+            let engine = &mut *guard;
+            if self.in_vain {
+                engine.queue.give_up(&engine.tree, number);
+            } else {
+                engine.queue.leave(number);
+            }
             // Others who wait at this budget say so again when they look again.
             engine.tree.stop_waiting(self.budget);
         }

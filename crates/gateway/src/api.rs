@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fisc::Error;
+use fisc::{Error, Fisc};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::http::request;
@@ -154,7 +154,7 @@ async fn answer(
     };
     let done = tokio::spawn(async move {
         let reply = call.carry_out().await?;
-        Ok(reply.into_response(&call.state))
+        Ok(reply.into_response(&call))
     });
     let failed = |_| Err(Problem::new(Kind::Internal, "the request was not finished"));
     done.await.unwrap_or_else(failed)
@@ -163,6 +163,13 @@ async fn answer(
 // === impl Api ===
 
 impl Api {
+    /// Takes up what the ledger keeps of an earlier life. Holds are not among it: those that were
+    /// open are in doubt.
+    pub(crate) fn restore(&self, fisc: &Fisc) -> Result<(), Error> {
+        self.once.restore(fisc)?;
+        self.leases.restore(fisc)
+    }
+
     /// Notes a sign of life of whoever stands for the budget `root`.
     pub(crate) fn touch(&self, root: &str, state: &State) {
         self.leases.touch(root, state.fisc.ticks());
@@ -208,7 +215,7 @@ impl Call {
                     let request: holds::ExtendRequest = self.read()?;
                     let extended = held.extend(self, &path, &id, &request);
                     let once = &self.state.api.once;
-                    once.run(self, request.id.as_deref(), extended).await
+                    once.run(self, request.id.as_deref(), |_| extended).await
                 }
             },
             _ => not_with(),
@@ -331,11 +338,15 @@ impl Reply {
         self
     }
 
-    fn into_response(self, state: &State) -> Response<AnswerBody> {
+    /// Writes the answer. Its token is made of the credential of whoever asked; somebody else gets
+    /// none, should they ask the same.
+    fn into_response(self, call: &Call) -> Response<AnswerBody> {
         let mut body = self.body;
         if let (Some(number), Some(members)) = (self.token, body.as_object_mut()) {
-            let token = state.callers.delegates.token(number);
-            members.insert("token".to_owned(), token.expose().into());
+            let delegates = &call.state.callers.delegates;
+            let token = delegates.token(number, call.caller.credential());
+            let token = token.map(|token| token.expose().to_owned());
+            members.insert("token".to_owned(), token.into());
         }
         let mut response = json(body.to_string().into());
         *response.status_mut() = self.status;

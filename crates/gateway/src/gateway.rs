@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::policy::Policy;
-use crate::proxy::identify::{Callers, Hosts, Keyring};
+use crate::proxy::identify::{Callers, Delegates, Hosts, Keyring};
 use crate::server::Server;
 use crate::state::{Limiting, State};
 use crate::upstream::{Upstream, client};
@@ -99,8 +99,11 @@ impl Gateway {
             policy,
         } = parts;
         let hosts = Hosts::new(listener.local_addr()?.port(), hosts);
-        let callers = Callers::new(keyring, hosts);
+        let delegates = Delegates::new(fisc.clone());
+        delegates.restore().map_err(io::Error::other)?;
+        let callers = Callers::new(keyring, hosts, delegates);
         let state = State::new(fisc, callers, upstreams, client(), prices, policy);
+        state.api.restore(&state.fisc).map_err(io::Error::other)?;
         let state = Arc::new(state);
         let server = Server::start(listener, Arc::clone(&state))?;
         let ticker = tokio::spawn(tick(Arc::clone(&state)));

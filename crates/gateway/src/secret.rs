@@ -4,7 +4,7 @@
 //! error by accident. What callers present is compared as SHA-256 in constant time, whether it
 //! is the secret of a run or a key that is stored only as its hash.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use hyper::header::{HeaderValue, InvalidHeaderValue};
 use sha2::{Digest, Sha256};
@@ -119,6 +119,14 @@ impl SecretHash {
         Some(SecretHash(bytes))
     }
 
+    /// Returns what [`SecretHash::parse`] reads.
+    pub(crate) fn digits(&self) -> String {
+        self.0.iter().fold(String::new(), |mut digits, byte| {
+            write!(digits, "{byte:02x}").expect("a String takes everything");
+            digits
+        })
+    }
+
     /// Compares with another hash in constant time.
     pub fn same(&self, other: &SecretHash) -> Choice {
         self.0.ct_eq(&other.0)
@@ -194,6 +202,7 @@ mod tests {
         let text = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let hash = SecretHash::parse(text).expect("64 digits");
         assert!(bool::from(hash.same(&SecretHash::of("abc"))));
+        assert_eq!(format!("sha256:{}", hash.digits()), text);
         assert!(!bool::from(hash.same(&SecretHash::of("abd"))));
         assert!(SecretHash::parse(&text[..70]).is_none());
         assert!(SecretHash::parse(&text.replace('b', "+")).is_none());

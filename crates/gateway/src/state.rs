@@ -1,5 +1,6 @@
 //! What every request shares: the books, the prices, what was learned, the upstreams.
 
+mod births;
 mod traffic;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ use crate::proxy::identify::Callers;
 use crate::routes::Provider;
 use crate::upstream::{Client, Upstream};
 
+pub(crate) use self::births::Births;
 pub use self::traffic::Limiting;
 pub(crate) use self::traffic::{Final, RanOut, Traffic};
 
@@ -30,6 +32,7 @@ pub(crate) struct State {
     pub(crate) api: Api,
     /// Which agents were told how their budgets stand.
     pub(crate) told: Told,
+    pub(crate) births: Births,
     learned: Mutex<Learner>,
     stopped: watch::Sender<bool>,
 }
@@ -55,6 +58,7 @@ impl State {
             policy,
             api: Api::default(),
             told: Told::default(),
+            births: Births::default(),
             learned: Mutex::default(),
             stopped: watch::Sender::new(false),
         }

@@ -24,7 +24,7 @@ mod queue;
 mod statements;
 mod writer;
 
-pub use queue::Ticket;
+pub use queue::{Note, Ticket};
 
 use checkpointer::Checkpointer;
 use queue::{Command, RefusalKey, Shared};
@@ -169,7 +169,17 @@ impl Journal {
     /// Everything queued is committed together. Nothing is dropped: callers look at
     /// [`Journal::backlog`] before they admit more.
     pub fn append(&self, at: Timestamp, entry: Entry) -> Ticket {
-        Shared::push(&self.shared, Command::Entry { at, entry })
+        self.append_noted(at, entry, Vec::new())
+    }
+
+    /// As [`Journal::append`], with notes that are durable if and only if the entry is.
+    pub fn append_noted(&self, at: Timestamp, entry: Entry, notes: Vec<Note>) -> Ticket {
+        Shared::push(&self.shared, Command::Entry { at, entry, notes })
+    }
+
+    /// Queues a note that stands for no entry.
+    pub fn note(&self, note: Note) -> Ticket {
+        Shared::push(&self.shared, Command::Note(note))
     }
 
     /// Queues, in their order, the entries that a journal which stopped was given and that this
@@ -188,8 +198,9 @@ impl Journal {
         for command in commands {
             match command {
                 Command::Entry { .. } if known > 0 => known -= 1,
-                Command::Entry { at, entry } => drop(self.append(at, entry)),
+                Command::Entry { at, entry, notes } => drop(self.append_noted(at, entry, notes)),
                 Command::Meta { key, value } => drop(self.set_meta(&key, &value)),
+                Command::Note(note) => drop(self.note(note)),
             }
         }
         Ok(())

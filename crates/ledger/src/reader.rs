@@ -170,6 +170,15 @@ impl Reader {
             .optional()?)
     }
 
+    /// Returns the notes whose keys begin with `prefix`, without it, oldest first.
+    pub fn notes(&self, prefix: &str) -> Result<Vec<(String, String)>, Error> {
+        let sql = "SELECT substr(key, length(?1) + 1), value FROM notes
+             WHERE substr(key, 1, length(?1)) = ?1 ORDER BY age";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Returns when the first entry was made and when the last one was that tells of a call or a
     /// budget as it happened; doubts and corrections are booked when somebody looks. `None` while
     /// there is none.

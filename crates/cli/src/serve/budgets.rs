@@ -58,7 +58,9 @@ async fn apply_one(
     let Ok(existing) = fisc.budget(path) else {
         return fisc.allocate(path, *terms).await.map(drop);
     };
-    let state = existing.status().terms.state;
+    let Terms {
+        state, frozen_by, ..
+    } = existing.status().terms;
     if before == Some(&text(terms)) {
         return Ok(());
     }
@@ -68,13 +70,17 @@ async fn apply_one(
     }
     // Who froze or thawed it at run time is overruled only by a file that changed its mind.
     let said = before.map_or(State::Open, state_of);
-    let state = if said == terms.state {
-        state
+    let (state, frozen_by) = if said == terms.state {
+        (state, frozen_by)
     } else {
-        terms.state
+        (terms.state, None)
     };
-    fisc.set_terms(existing.id(), Terms { state, ..*terms })
-        .await
+    let terms = Terms {
+        state,
+        frozen_by,
+        ..*terms
+    };
+    fisc.set_terms(existing.id(), terms).await
 }
 
 fn waits_for_others(error: &Error) -> bool {

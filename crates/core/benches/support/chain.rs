@@ -48,6 +48,10 @@ impl Bench {
     }
 
     /// Makes a tree of so many agents at depth 5, at most 500 in a group, who call in turn.
+    #[allow(
+        dead_code,
+        reason = "only one of the two benches that include this calls it"
+    )]
     pub(crate) fn crowd(agents: usize) -> Bench {
         let mut bench = Bench::with_root();
         let (root, mut group) = (bench.leaf, bench.leaf);

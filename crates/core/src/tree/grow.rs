@@ -1,6 +1,6 @@
 //! Allocation: new budgets, changed terms, and rebuilding a tree from its journal.
 
-use super::node::{Inherited, same_window};
+use super::node::{CREDITS, Inherited, same_window};
 use super::{Hold, Node, Tree, admit};
 use crate::amount::{Amount, Resource, TimeUs, Timestamp};
 use crate::event::Event;
@@ -46,6 +46,10 @@ pub struct Kept {
     pub carried: Amount,
     /// Whether its one automatic wrap-up call was granted.
     pub finalized: bool,
+    /// What it gained or lost in auctions, of the credits with which everybody enters.
+    pub credits: i64,
+    /// What its children paid in auctions and what did not divide evenly among them.
+    pub undivided: i64,
 }
 
 // === impl Tree ===
@@ -54,7 +58,8 @@ impl Tree {
     /// Allocates a budget below `parent`, or the root when `parent` is `None`.
     ///
     /// Refuses a name that is taken or invalid, negative or contradictory terms, and a claim
-    /// that does not fit what the parent has left.
+    /// that does not fit what the parent has left. The name of a released budget is free again:
+    /// from then on it means the new one, and the old one is known by its id.
     pub fn allocate(
         &mut self,
         now: Timestamp,
@@ -152,6 +157,8 @@ impl Tree {
         node.overrun = row.overrun;
         node.loaned = row.kept.loaned;
         node.finalized = row.kept.finalized;
+        node.credits = CREDITS.saturating_add(row.kept.credits).max(0);
+        node.undivided = row.kept.undivided.max(0);
         node.window.carried = row.kept.carried;
         node.set_terms(row.id, row.terms, &self.inherited(row.parent));
         self.check_range(row.parent, node.claim)?;
@@ -199,6 +206,8 @@ impl Tree {
             past_spent: past.map_or(Amount::ZERO, |past| past.max(Amount::ZERO)),
             carried: node.window.carried,
             finalized: node.finalized,
+            credits: node.credits - CREDITS,
+            undivided: node.undivided,
         }
     }
 
@@ -267,7 +276,8 @@ impl Tree {
             .nodes
             .get(parent.0 as usize)
             .ok_or(TreeError::UnknownBudget(parent))?;
-        if let Some(taken) = node.children.get(name) {
+        let lives = |child: &&BudgetId| self.node(**child).terms.state != State::Released;
+        if let Some(taken) = node.children.get(name).filter(lives) {
             return Err(TreeError::NameTaken(*taken));
         }
         if node.depth as usize >= MAX_DEPTH {
@@ -327,7 +337,10 @@ impl Tree {
         self.note_window(id);
         self.note_sharing(id);
         if let Some(parent) = parent {
-            self.node_mut(parent).children.insert(name, id);
+            let parent_node = self.node_mut(parent);
+            if let Some(former) = parent_node.children.insert(name, id) {
+                parent_node.former.push(former);
+            }
             self.note_sharing(parent);
         }
     }
@@ -354,12 +367,12 @@ impl Tree {
     /// Puts terms in force, with all that follows here, above and below; nothing is checked.
     pub(super) fn put_terms(&mut self, id: BudgetId, terms: Terms) {
         let mut moved = self.put_own_terms(id, terms);
-        let mut below: Vec<BudgetId> = self.node(id).children.values().copied().collect();
+        let mut below: Vec<BudgetId> = self.node(id).all_children().collect();
         let mut next = 0;
         while let Some(child) = below.get(next).copied() {
             next += 1;
             moved |= self.put_own_terms(child, self.node(child).terms);
-            below.extend(self.node(child).children.values().copied());
+            below.extend(self.node(child).all_children());
         }
         if moved {
             self.recompute_loads();

@@ -10,14 +10,17 @@ use crate::tree::window::Windowed;
 use crate::window::Window;
 
 /// The credits with which everybody enters an auction.
-const CREDITS: i64 = 10_000;
+pub(crate) const CREDITS: i64 = 10_000;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) name: Box<str>,
     pub(crate) parent: Option<BudgetId>,
     pub(crate) depth: u8,
+    /// For each name the child that bears it, the newest.
     pub(crate) children: HashMap<Box<str>, BudgetId>,
+    /// Released children whose names newer ones bear.
+    pub(crate) former: Vec<BudgetId>,
     pub(crate) terms: Terms,
     pub(crate) allocated: Timestamp,
 
@@ -116,6 +119,7 @@ impl Node {
             parent: parent.map(|(id, _)| id),
             depth: parent.map_or(1, |(_, node)| node.depth + 1),
             children: HashMap::new(),
+            former: Vec::new(),
             terms: Terms::default(),
             allocated: at,
             share: Limits::NONE,
@@ -154,6 +158,11 @@ impl Node {
             spent_before_red: false,
             finalized: false,
         }
+    }
+
+    /// Every child there ever was, in no particular order.
+    pub(crate) fn all_children(&self) -> impl Iterator<Item = BudgetId> {
+        self.children.values().chain(&self.former).copied()
     }
 
     /// Sets the terms and everything that follows of them for this node alone.

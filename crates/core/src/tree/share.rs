@@ -56,7 +56,7 @@ impl Tree {
             .ok_or(TreeError::UnknownBudget(parent))?;
         node.divided = Some(now);
         let sharing = node.terms.sharing;
-        let mut children: Vec<BudgetId> = node.children.values().copied().collect();
+        let mut children: Vec<BudgetId> = node.all_children().collect();
         children.sort_unstable();
         self.reclaim_idle(now, &children);
         if sharing == Sharing::Pool {
@@ -228,6 +228,7 @@ impl Tree {
             credits: self.node(*id).credits,
         };
         let bids: Vec<Bid> = children.iter().zip(members).map(bid).collect();
+        let before: Vec<i64> = bids.iter().map(|bid| bid.credits).collect();
         let sale = auction::auction(total, members, &bids);
         let mut pot = self.node(parent).undivided;
         for (id, paid) in children.iter().zip(&sale.paid) {
@@ -239,8 +240,17 @@ impl Tree {
             self.node_mut(*id).credits += each;
             pot -= each;
         }
+        for (id, before) in children.iter().zip(before) {
+            if self.node(*id).credits != before {
+                self.touched.push(*id);
+            }
+        }
         let node = self.node_mut(parent);
-        (node.undivided, node.sold) = (pot, Some(now));
+        let undivided = std::mem::replace(&mut node.undivided, pot);
+        node.sold = Some(now);
+        if undivided != pot {
+            self.touched.push(parent);
+        }
         sale.shares
     }
 
@@ -266,8 +276,8 @@ impl Tree {
         let raw = Resource::ALL.map(|resource| match node.ordinary.get(resource) {
             i64::MAX => i64::MAX,
             ordinary => {
-                let of_children: i64 = (node.children.values())
-                    .map(|child| self.node(*child))
+                let of_children: i64 = (node.all_children())
+                    .map(|child| self.node(child))
                     .filter(|child| !child.window.apart)
                     .map(|child| child.spent_now(resource) + child.held_now(resource))
                     .sum();

@@ -294,8 +294,8 @@ impl Tree {
         let (mut load, mut floor) = (Amount::ZERO, Amount::ZERO);
         for resource in Resource::ALL {
             let (mut kept, mut kept_idle) = (0i64, 0i64);
-            for child in node.children.values() {
-                let child = self.node(*child);
+            for child in node.all_children() {
+                let child = self.node(child);
                 if child.window.apart {
                     continue;
                 }

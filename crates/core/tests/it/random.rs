@@ -118,6 +118,7 @@ impl Dice {
             } else {
                 State::Open
             },
+            frozen_by: None,
             sharing: Sharing::ALL[self.roll(7) as usize],
             weight: Weight(self.roll(5) as u16),
             need: self.limits(most, 2),
@@ -229,7 +230,8 @@ impl World {
         } else {
             self.budget()
         };
-        let (name, terms) = (format!("b{}", self.tree.len()), self.dice.terms(3_000));
+        // Few names, so that those of released budgets are used again, and others refused.
+        let (name, terms) = (format!("b{}", self.dice.roll(6)), self.dice.terms(3_000));
         let made = self
             .tree
             .allocate(self.now, Some(parent), &name, terms, &mut self.events);

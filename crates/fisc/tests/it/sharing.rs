@@ -342,3 +342,85 @@ async fn the_largest_amounts_below_another_window_are_refused_and_nothing_panics
     assert!(fisc.allocate("org/w/b", largest).await.is_err());
     fisc.check().expect("nothing is broken");
 }
+
+#[tokio::test]
+async fn what_was_paid_in_auctions_is_paid_after_a_restart() {
+    let place = Place::new();
+    let auction = Terms {
+        sharing: Sharing::Auction,
+        ..limited(1_000)
+    };
+    let bidder = |weight| Terms {
+        need: Limits::NONE.with(Resource::Cost, Some(600)),
+        weight: fisc::Weight(weight),
+        ..Terms::default()
+    };
+    let credits = || {
+        let file = place.folder.path().join("ledger.db");
+        let rows = fisc::Reader::open(&file).and_then(|reader| reader.budgets());
+        let rows = rows.expect("a ledger");
+        let own = |text: &str| {
+            let pair = text
+                .split(' ')
+                .find_map(|pair| pair.strip_prefix("now.credits="));
+            pair.map_or(0, |credits| credits.parse::<i64>().expect("a number"))
+        };
+        rows.iter().map(|row| own(&row.terms)).collect::<Vec<_>>()
+    };
+    let fisc = place.open();
+    fisc.allocate("root", auction).await.expect("allocate");
+    for (name, weight) in [("root/a", 1), ("root/b", 4), ("root/c", 2)] {
+        fisc.allocate(name, bidder(weight)).await.expect("allocate");
+    }
+    place.pass(11_000_000);
+    fisc.tick();
+    fisc.close().await.expect("close");
+    let paid = credits();
+    assert!(paid.iter().any(|credits| *credits < 0), "{paid:?}");
+
+    let fisc = place.open();
+    let b = fisc.budget("root/b").expect("it is there");
+    fisc.set_terms(b.id(), bidder(4)).await.expect("no change");
+    fisc.close().await.expect("close");
+    assert_eq!(credits(), paid);
+}
+
+#[tokio::test]
+async fn a_name_that_is_used_again_means_the_new_budget_after_a_restart_too() {
+    let place = Place::new();
+    let fisc = place.open();
+    fisc.allocate("root", limited(1_000))
+        .await
+        .expect("allocate");
+    let old = fisc
+        .allocate("root/a", limited(50))
+        .await
+        .expect("allocate");
+    let hold = old.hold("call", cost(30), NOW).await.expect("it fits");
+    let _settled = hold.settle_amount(cost(30)).expect("settle");
+    let taken = fisc.allocate("root/a", limited(50)).await.err();
+    assert!(taken.is_some(), "it lives");
+    fisc.release(old.id()).await.expect("nothing runs");
+    let new = fisc
+        .allocate("root/a", limited(40))
+        .await
+        .expect("it is free");
+    let hold = new.hold("call", cost(5), NOW).await.expect("it fits");
+    let _settled = hold.settle_amount(cost(5)).expect("settle");
+    fisc.close().await.expect("close");
+
+    let fisc = place.open();
+    let found = fisc.budget("root/a").expect("it is there").status();
+    assert_eq!((found.id, found.spent), (new.id(), cost(5)));
+    let former = fisc.status(old.id()).expect("it is known by its id");
+    assert_eq!(
+        (former.spent, former.terms.state),
+        (cost(30), State::Released)
+    );
+    let root = fisc.budget("root").expect("it is there").status();
+    assert_eq!(root.spent, cost(35), "both were spent of it");
+    fisc.check().expect("the tree is whole");
+    fisc.close().await.expect("close");
+    let ledger = place.folder.path().join("ledger.db");
+    fisc_ledger::verify(&ledger).expect("the ledger verifies");
+}

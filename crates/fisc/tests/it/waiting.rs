@@ -85,7 +85,7 @@ async fn agents_are_made_as_they_come_and_once() {
         let fisc = fisc.clone();
         tokio::spawn(async move {
             fisc.resolve_agent(root_id(&fisc), &["team", "agent"], |_| {
-                fisc::Terms::default()
+                Some(fisc::Terms::default())
             })
         })
     });
@@ -113,11 +113,11 @@ async fn who_asks_most_is_not_served_most() {
     let fisc = Fisc::in_memory();
     let root = fisc.allocate("root", limit(10)).await.expect("allocate");
     let busy = fisc
-        .allocate("root/busy", Default::default())
+        .allocate("root/busy", fisc::Terms::default())
         .await
         .expect("allocate");
     let calm = fisc
-        .allocate("root/calm", Default::default())
+        .allocate("root/calm", fisc::Terms::default())
         .await
         .expect("allocate");
     let all = root
@@ -147,11 +147,11 @@ async fn who_gives_up_waiting_is_in_nobodys_way() {
     let fisc = Fisc::in_memory();
     let root = fisc.allocate("root", limit(100)).await.expect("allocate");
     let a = fisc
-        .allocate("root/a", Default::default())
+        .allocate("root/a", fisc::Terms::default())
         .await
         .expect("allocate");
     let b = fisc
-        .allocate("root/b", Default::default())
+        .allocate("root/b", fisc::Terms::default())
         .await
         .expect("allocate");
     let running = root
@@ -168,6 +168,47 @@ async fn who_gives_up_waiting_is_in_nobodys_way() {
     small.await.expect("no panic").expect("nobody is before it");
     assert_eq!(fisc.open_holds(), 1);
     let _settled = running.settle_amount(tokens(1)).expect("settle");
+}
+
+#[tokio::test]
+async fn who_waited_in_vain_does_not_hold_others_back_again() {
+    let fisc = Fisc::in_memory();
+    let root = fisc.allocate("root", limit(100)).await.expect("allocate");
+    let child = |name: &'static str| fisc.allocate(name, fisc::Terms::default());
+    let a = child("root/a").await.expect("allocate");
+    let b = child("root/b").await.expect("allocate");
+    let running = root
+        .hold("call", tokens(60), PATIENT)
+        .await
+        .expect("it fits");
+    let large = |a: fisc::Budget| {
+        let wait = async move { a.hold("call", tokens(90), PATIENT).await.map(drop) };
+        tokio::spawn(wait)
+    };
+    let first = large(a.clone());
+    tokio::task::yield_now().await;
+    let at_once = Patience(Duration::ZERO);
+    assert!(b.hold("call", tokens(10), at_once).await.is_err());
+    // As a client does whose time is up.
+    first.abort();
+    first.await.expect_err("it was aborted");
+    let again = large(a.clone());
+    tokio::task::yield_now().await;
+    let small = b.hold("call", tokens(10), at_once).await;
+    let small = small.expect("it was held back long enough");
+    let _settled = small.settle_amount(tokens(0)).expect("settle");
+    // What it waits for it gets all the same, and then waits as others do.
+    let _settled = running.settle_amount(tokens(1)).expect("settle");
+    again.await.expect("no panic").expect("there is room");
+    let running = root
+        .hold("call", tokens(60), PATIENT)
+        .await
+        .expect("it fits");
+    let third = large(a);
+    tokio::task::yield_now().await;
+    assert!(b.hold("call", tokens(10), at_once).await.is_err());
+    third.abort();
+    drop(running);
 }
 
 fn root_id(fisc: &Fisc) -> fisc::BudgetId {

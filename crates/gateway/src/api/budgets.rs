@@ -1,15 +1,17 @@
 //! What can be asked of budgets: allocate, check, change, release, top up, lend.
 
-use fisc::{Amount, Budget as Handle, Level, Resource, TimeUs};
+use fisc::{Amount, Budget as Handle, BudgetId, Freezer, Level, Resource, TimeUs};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::once::{Done, Mark};
 use super::problem::{Kind, Problem};
 use super::terms::{AllocateRequest, ChangeRequest};
 use super::view::{Budget, BudgetList};
 use super::wire::{AmountText, CostText, Figures, TimeText, TokensText};
 use super::{Call, Reply};
+use crate::proxy::identify::DelegateNumber;
 
 /// What to add to a budget's limits.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -58,9 +60,10 @@ pub(super) struct Allocated {
     /// How it stands.
     budget: Budget,
     /// Stands for the budget and everything below it: as an API key, as `/r/<token>/…` in a base
-    /// URL, and as the bearer of this API. It is shown here alone.
+    /// URL, and as the bearer of this API. It is shown here alone; `null`
+    /// where a request is repeated with another credential than the first time.
     #[schema(example = "sk-fisc-@0.3f0e…")]
-    token: String,
+    token: Option<String>,
 }
 
 /// Lists every budget in sight.
@@ -76,11 +79,25 @@ pub(super) async fn allocate(call: &Call) -> Result<Reply, Problem> {
     let request: AllocateRequest = call.read()?;
     let id = request.id.clone();
     let once = &call.state.api.once;
-    once.run(call, id.as_deref(), allocate_once(call, request))
-        .await
+    let allocated = |mark| allocate_once(call, request, mark);
+    once.run(call, id.as_deref(), allocated).await
 }
 
-async fn allocate_once(call: &Call, request: AllocateRequest) -> Result<Reply, Problem> {
+/// Answers again to a request that allocated a budget.
+pub(super) fn allocated_again(
+    call: &Call,
+    id: BudgetId,
+    delegate: DelegateNumber,
+) -> Result<Reply, Problem> {
+    let body = serde_json::json!({ "budget": shown(call, id)? });
+    Ok(Reply::new(StatusCode::CREATED, &body).with_token(delegate))
+}
+
+async fn allocate_once(
+    call: &Call,
+    request: AllocateRequest,
+    mark: Mark,
+) -> Result<Reply, Problem> {
     let state = &call.state;
     let path = call.caller.path(&request.path)?;
     let terms = request.terms(&state.fisc)?;
@@ -100,20 +117,25 @@ async fn allocate_once(call: &Call, request: AllocateRequest) -> Result<Reply, P
         let problem = Problem::new(Kind::DoesNotFit, detail);
         return Err(problem.with("budget", shown.unwrap_or_else(|| path.clone())));
     }
-    let allocated = state.fisc.allocate(&path, terms).await;
-    let budget = allocated.map_err(|error| call.problem(&error))?;
-    let issued = state.callers.delegates.issue(&path);
-    let token = issued.map_err(|error| {
-        let detail = format!("it was allocated, but there is no token: {error}");
-        Problem::new(Kind::Internal, detail)
-    })?;
-    if let Some(silence) = silence {
-        let now = state.fisc.ticks();
-        state.api.leases.watch(budget.id(), &path, silence, now);
+    let now = state.fisc.ticks();
+    if !state.births.may_come(call.caller.root(), now) {
+        let detail = "budgets are allocated too fast; wait a second";
+        return Err(Problem::new(Kind::TooManyBirths, detail));
     }
-    let view = Budget::of(&budget.status(), &state.fisc, &call.caller);
-    let body = serde_json::json!({ "budget": view });
-    Ok(Reply::new(StatusCode::CREATED, &body).with_token(token))
+    let delegates = &state.callers.delegates;
+    let draft = delegates.draft(call.caller.credential());
+    let draft = draft.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
+    let notes = |id: BudgetId| {
+        let (budget, delegate) = (id.0, draft.number());
+        let mut notes = mark.note(Done::Allocated { budget, delegate });
+        notes.extend(delegates.issue(&draft, &path, id));
+        let lease = silence.map(|silence| state.api.leases.watch(id, &path, silence, now));
+        notes.extend(lease);
+        notes
+    };
+    let allocated = state.fisc.allocate_noted(&path, terms, notes).await;
+    let budget = allocated.map_err(|error| call.problem(&error))?;
+    allocated_again(call, budget.id(), draft.number())
 }
 
 /// Changes what a budget is allowed, freezes or thaws it.
@@ -123,8 +145,19 @@ pub(super) async fn change(call: &Call, shown: &str) -> Result<Reply, Problem> {
     let budget = find(call, &path)?;
     let fisc = &call.state.fisc;
     let change = request.change(fisc)?;
-    let changed = fisc.change_terms(budget.id(), |terms| change.apply(terms));
+    let freezer = Freezer {
+        root: find(call, call.caller.root())?.id(),
+        delegate: !call.caller.is_owner(),
+    };
+    let mut frozen_above = false;
+    let changed = fisc.change_terms(budget.id(), |terms| {
+        frozen_above = !change.apply(terms, freezer);
+    });
     changed.await.map_err(|error| call.problem(&error))?;
+    if frozen_above {
+        let detail = "it was frozen by somebody who stands above you, and is thawed by them alone";
+        return Err(Problem::new(Kind::FrozenAbove, detail).with("budget", shown));
+    }
     Ok(reply(call, StatusCode::OK, &budget))
 }
 
@@ -150,7 +183,8 @@ pub(super) async fn top_up(call: &Call, shown: &str) -> Result<Reply, Problem> {
     };
     let more = given.amount(call.state.fisc.counting())?;
     let once = &call.state.api.once;
-    let raised = async {
+    let raised = |mark: Mark| async move {
+        let budget = &budget;
         let limits = budget.status().terms.limits;
         let unlimited =
             |resource: &Resource| more.get(*resource) > 0 && limits.get(*resource).is_none();
@@ -161,11 +195,18 @@ pub(super) async fn top_up(call: &Call, shown: &str) -> Result<Reply, Problem> {
         if more == Amount::ZERO {
             return Err(Problem::new(Kind::BadRequest, "nothing to add"));
         }
-        let raised = call.state.fisc.top_up(budget.id(), more).await;
+        let id = budget.id();
+        let notes = || mark.note(Done::ToppedUp { budget: id.0 });
+        let raised = call.state.fisc.top_up_noted(id, more, notes).await;
         raised.map_err(|error| call.problem(&error))?;
-        Ok(reply(call, StatusCode::OK, &budget))
+        topped_up_again(call, id)
     };
     once.run(call, request.id.as_deref(), raised).await
+}
+
+/// Answers again to a request that topped a budget up.
+pub(super) fn topped_up_again(call: &Call, id: BudgetId) -> Result<Reply, Problem> {
+    Ok(Reply::new(StatusCode::OK, &shown(call, id)?))
 }
 
 /// Lends from one budget's unheld surplus to its sibling.
@@ -181,21 +222,39 @@ pub(super) async fn lend(call: &Call, shown: &str) -> Result<Reply, Problem> {
     let amount = given.amount(call.state.fisc.counting())?;
     let (lender, borrower) = (find(call, &lender_path)?, find(call, &borrower_path)?);
     let once = &call.state.api.once;
-    let lent = async {
-        let lent = call
-            .state
-            .fisc
-            .lend(lender.id(), borrower.id(), amount)
-            .await;
-        let lent = lent.map_err(|error| call.problem(&error))?;
-        let view = LoanMade {
-            lender: shown.to_owned(),
-            borrower: request.borrower.clone(),
-            lent: lent.into(),
+    let borrower_shown = request.borrower.as_str();
+    let lent = |mark: Mark| async move {
+        let notes = |lent: Amount| {
+            mark.note(Done::Lent {
+                lender: shown.to_owned(),
+                borrower: borrower_shown.to_owned(),
+                lent: lent.raw(),
+            })
         };
-        Ok(Reply::new(StatusCode::OK, &view))
+        let fisc = &call.state.fisc;
+        let lent = fisc.lend_noted(lender.id(), borrower.id(), amount, notes);
+        let lent = lent.await.map_err(|error| call.problem(&error))?;
+        Ok(lent_again(shown, borrower_shown, lent))
     };
     once.run(call, request.id.as_deref(), lent).await
+}
+
+/// Answers again to a request that lent so much.
+pub(super) fn lent_again(lender: &str, borrower: &str, lent: Amount) -> Reply {
+    let view = LoanMade {
+        lender: lender.to_owned(),
+        borrower: borrower.to_owned(),
+        lent: lent.into(),
+    };
+    Reply::new(StatusCode::OK, &view)
+}
+
+/// Shows a budget by its id, for a caller who sees it.
+fn shown(call: &Call, id: BudgetId) -> Result<Budget, Problem> {
+    let fisc = &call.state.fisc;
+    let status = fisc.status(id);
+    let status = status.ok_or_else(|| Problem::new(Kind::UnknownBudget, "it is not there"))?;
+    Ok(Budget::of(&status, fisc, &call.caller))
 }
 
 fn find(call: &Call, path: &str) -> Result<Handle, Problem> {

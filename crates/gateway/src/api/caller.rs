@@ -7,6 +7,7 @@
 use super::problem::{Kind, Problem};
 use crate::proxy::attempt::within;
 use crate::proxy::identify::Grant;
+use crate::secret::Secret;
 
 /// What stands for every budget above the caller's root.
 pub(super) const OUTER: &str = "an outer budget";
@@ -20,6 +21,8 @@ pub(super) struct Caller {
     above: usize,
     /// Whether it may change the root itself too.
     owner: bool,
+    /// What it presented.
+    credential: Secret,
 }
 
 // === impl Caller ===
@@ -31,7 +34,18 @@ impl Caller {
             root: grant.root,
             above,
             owner: grant.owner,
+            credential: grant.credential,
         }
+    }
+
+    /// Says whether it may change the root itself too.
+    pub(super) fn is_owner(&self) -> bool {
+        self.owner
+    }
+
+    /// Returns what it presented.
+    pub(super) fn credential(&self) -> &Secret {
+        &self.credential
     }
 
     /// Returns the whole path of its root.
@@ -79,6 +93,7 @@ mod tests {
         Caller::new(Grant {
             root: root.to_owned(),
             owner,
+            credential: Secret::new("of no use"),
         })
     }
 

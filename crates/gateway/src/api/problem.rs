@@ -56,6 +56,8 @@ pub(super) enum Kind {
     CallLimit,
     TimeOver,
     Frozen,
+    FrozenAbove,
+    TooManyBirths,
     StoreUnavailable,
     Internal,
 }
@@ -246,6 +248,7 @@ impl Problem {
             Kind::MethodNotAllowed => set(ALLOW, "GET, POST, PATCH"),
             Kind::BudgetReserved => set(RETRY_AFTER, "5"),
             Kind::StoreUnavailable => set(RETRY_AFTER, "2"),
+            Kind::TooManyBirths => set(RETRY_AFTER, "1"),
             _ => {}
         }
         response
@@ -305,6 +308,8 @@ impl Kind {
             Kind::CallLimit => (402, "Larger than a single call may be"),
             Kind::TimeOver => (402, "The time of the budget is over"),
             Kind::Frozen => (409, "The budget is frozen"),
+            Kind::FrozenAbove => (403, "Somebody above froze the budget"),
+            Kind::TooManyBirths => (429, "Budgets are allocated too fast"),
             Kind::StoreUnavailable => (503, "The ledger cannot be written now"),
             Kind::Internal => (500, "Internal error"),
         };
@@ -338,6 +343,8 @@ impl Kind {
             Kind::CallLimit => "request_exceeds_call_limit",
             Kind::TimeOver => "budget_time_over",
             Kind::Frozen => "budget_frozen",
+            Kind::FrozenAbove => "frozen_above",
+            Kind::TooManyBirths => "too_many_budgets",
             Kind::StoreUnavailable => "budget_store_unavailable",
             Kind::Internal => "internal",
         }

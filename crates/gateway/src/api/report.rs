@@ -14,10 +14,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::problem::{Kind, Problem};
-use super::view::Budget;
+use super::view::{Budget, subtree};
 use super::wire::Figures;
 use super::{Call, Reply};
-use crate::proxy::attempt::within;
 
 /// How one budget stands, and where its spending leads.
 #[derive(Debug, Serialize, ToSchema)]
@@ -117,7 +116,6 @@ pub(super) async fn report(call: &Call, shown: &str) -> Result<Reply, Problem> {
         .as_ref()
         .and_then(|sums| outlook(&status, &view, fisc, &sums.agents));
     let statuses = fisc.statuses();
-    let below = statuses.iter().filter(|other| within(&other.path, &path));
     let names: HashMap<BudgetId, &str> = statuses
         .iter()
         .map(|status| (status.id, status.path.as_str()))
@@ -133,7 +131,8 @@ pub(super) async fn report(call: &Call, shown: &str) -> Result<Reply, Problem> {
     let sums = sums.as_ref();
     let report = Report {
         at_us: fisc.now().0,
-        budgets: below
+        budgets: subtree(fisc, &statuses, &path)
+            .into_iter()
             .map(|status| Budget::of(status, fisc, &call.caller))
             .collect(),
         agents: uses(sums.map(|sums| &sums.agents), &agent),
@@ -154,11 +153,10 @@ async fn sums(call: &Call, path: &str, all: bool) -> Result<Option<Sums>, Proble
         return Ok(None);
     };
     let file = file.to_owned();
-    let within = |status: &BudgetStatus| within(&status.path, path);
     let statuses = fisc.statuses();
-    let budgets = statuses.iter().filter(|status| within(status));
+    let budgets = subtree(fisc, &statuses, path);
     let filter = Filter {
-        budgets: Some(budgets.map(|status| status.id).collect()),
+        budgets: Some(budgets.iter().map(|status| status.id).collect()),
         ..Filter::default()
     };
     let read = move || {

@@ -1,7 +1,7 @@
 //! What a budget is to be allowed, as callers ask for it, in the words of the configuration.
 
 use fisc::{
-    Claim, Fisc, Lendable, Limits, Period, Permille, Resource, Sharing, State, Terms, TimeUs,
+    Claim, Fisc, Freezer, Lendable, Limits, Period, Permille, Resource, Sharing, Terms, TimeUs,
     Weight, Window, Zone, zone_exists,
 };
 use fisc_core::Amount;
@@ -162,7 +162,11 @@ pub(super) enum StateChoice {
 }
 
 /// A change that is read and can be applied.
-pub(super) struct Change(Vec<Step>);
+pub(super) struct Change {
+    steps: Vec<Step>,
+    /// Whether to freeze it, or to let it go on.
+    frozen: Option<bool>,
+}
 
 type Step = Box<dyn FnOnce(&mut Terms) + Send>;
 
@@ -250,7 +254,10 @@ impl ChangeRequest {
     /// Reads the change as a whole, before anything of it is applied.
     pub(super) fn change(self, fisc: &Fisc) -> Result<Change, Problem> {
         let counting = fisc.counting();
-        let mut change = Change(Vec::new());
+        let mut change = Change {
+            steps: Vec::new(),
+            frozen: self.state.map(|state| state == StateChoice::Frozen),
+        };
         let tokens = self.tokens.map(|tokens| {
             let count = tokens.map(|tokens| tokens.count(counting));
             count.transpose()
@@ -274,9 +281,6 @@ impl ChangeRequest {
             let need = amount.unwrap_or_default().limits(counting)?;
             change.push(move |terms| terms.need = need);
         }
-        if let Some(state) = self.state {
-            change.push(move |terms| terms.state = state.into());
-        }
         if let Some(sharing) = self.sharing {
             change.push(move |terms| terms.sharing = sharing.into());
         }
@@ -287,7 +291,7 @@ impl ChangeRequest {
         if let Some(ShareText(share)) = self.lendable {
             change.push(move |terms| terms.lendable = Lendable(share));
         }
-        if change.0.is_empty() {
+        if change.steps.is_empty() && change.frozen.is_none() {
             return Err(bad("nothing to change"));
         }
         Ok(change)
@@ -297,15 +301,23 @@ impl ChangeRequest {
 // === impl Change ===
 
 impl Change {
-    /// Applies it to terms as they are.
-    pub(super) fn apply(self, terms: &mut Terms) {
-        for step in self.0 {
+    /// Applies it to terms as they are, in the name of `by`; says whether it did. Nothing is
+    /// changed where somebody who stands above froze what is to be thawed.
+    pub(super) fn apply(self, terms: &mut Terms, by: Freezer) -> bool {
+        if self
+            .frozen
+            .is_some_and(|frozen| !terms.set_frozen(frozen, by))
+        {
+            return false;
+        }
+        for step in self.steps {
             step(terms);
         }
+        true
     }
 
     fn push(&mut self, step: impl FnOnce(&mut Terms) + Send + 'static) {
-        self.0.push(Box::new(step));
+        self.steps.push(Box::new(step));
     }
 
     #[expect(clippy::option_option, reason = "left out and no limit are two things")]
@@ -328,15 +340,6 @@ impl From<SharingChoice> for Sharing {
             SharingChoice::Fair => Sharing::Fair,
             SharingChoice::Dynamic => Sharing::Dynamic,
             SharingChoice::Auction => Sharing::Auction,
-        }
-    }
-}
-
-impl From<StateChoice> for State {
-    fn from(choice: StateChoice) -> State {
-        match choice {
-            StateChoice::Open => State::Open,
-            StateChoice::Frozen => State::Frozen,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How budgets stand, as the API tells it: nothing above the caller's root.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use fisc::{BudgetId, BudgetStatus, Fisc, Level, Loan, Resource, State, Timestamp};
 use serde::Serialize;
@@ -111,16 +111,37 @@ impl BudgetList {
         let loans = fisc.loans();
         let paths: HashMap<BudgetId, &str> =
             statuses.iter().map(|s| (s.id, s.path.as_str())).collect();
-        let seen = |status: &&BudgetStatus| caller.show(&status.path).is_some();
         let budget = |status: &BudgetStatus| {
             let path = |id: BudgetId| paths.get(&id).copied().unwrap_or_default().to_owned();
             Budget::new(status, fisc, caller, &loans, path)
         };
         BudgetList {
             at_us,
-            budgets: statuses.iter().filter(seen).map(budget).collect(),
+            budgets: subtree(fisc, &statuses, caller.root())
+                .into_iter()
+                .map(budget)
+                .collect(),
         }
     }
+}
+
+/// Returns the budget of that path, the newest that has it, and all below it. Former budgets of
+/// a name are their parent's, so they are there when that is in sight.
+pub(super) fn subtree<'a>(
+    fisc: &Fisc,
+    statuses: &'a [BudgetStatus],
+    path: &str,
+) -> Vec<&'a BudgetStatus> {
+    let Ok(root) = fisc.budget(path) else {
+        return Vec::new();
+    };
+    let mut inside = HashSet::from([root.id()]);
+    // Parents come before their children.
+    let below = statuses.iter().filter(|status| {
+        let is_in = status.parent.is_some_and(|parent| inside.contains(&parent));
+        (is_in && inside.insert(status.id)) || inside.contains(&status.id)
+    });
+    below.collect()
 }
 
 // === impl Budget ===

@@ -4,10 +4,13 @@
 //! counted in the ledger's reports; a final one, which no waiting mends, also in the traffic, which
 //! tells a stubborn agent from one that gave up.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fisc::core::TreeError;
-use fisc::{Asking, Budget, CallLabel, Error, Headroom, Hold, Level, Patience, Plan, Resource};
+use fisc::{
+    Asking, Budget, BudgetId, CallLabel, Error, Headroom, Hold, Level, Patience, Plan, Resource,
+};
 
 use crate::policy::PATIENCE_MAX;
 use crate::proxy::act::Measured;
@@ -45,12 +48,15 @@ impl<'a> Attempt<'a> {
             Refusal::new(kind).with_detail(error.to_string())
         };
         let root = state.fisc.budget(&identity.root).map_err(unavailable)?;
-        let newcomers = |parent| state.policy.newcomers.get(&parent).copied();
+        let now = state.fisc.ticks();
+        let newcomers = |parent: BudgetId| {
+            let terms = state.policy.newcomers.get(&parent).copied();
+            let may_come = state.births.may_come(&identity.root, now);
+            may_come.then(|| terms.unwrap_or_default())
+        };
         let budget = state
             .fisc
-            .resolve_agent(root.id(), &identity.agent, |parent| {
-                newcomers(parent).unwrap_or_default()
-            });
+            .resolve_agent(root.id(), &identity.agent, newcomers);
         Ok(Attempt {
             state,
             identity,
@@ -65,6 +71,24 @@ impl<'a> Attempt<'a> {
             .operation
             .as_deref()
             .unwrap_or(OPERATION_DEFAULT)
+    }
+
+    /// Returns the caller's own tags, and the name of an agent that got no budget of its own.
+    pub(crate) fn tags(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let Identity {
+            root,
+            agent,
+            task,
+            trace,
+            ..
+        } = self.identity;
+        let tag = |name: &str, value: String| (Arc::from(name), Arc::from(value));
+        let task = task.as_deref().map(|task| tag("task", task.to_owned()));
+        let trace = trace.as_ref().map(|trace| tag("trace", trace.to_string()));
+        let is_own =
+            agent.is_empty() || self.budget.path() == format!("{root}/{}", agent.join("/"));
+        let other = (!is_own).then(|| tag("agent", agent.join(".")));
+        task.into_iter().chain(trace).chain(other).collect()
     }
 
     /// Says whether a resource is limited anywhere on the budget's path, in all or for one call.

@@ -18,7 +18,6 @@ use crate::policy::UnknownPrice;
 use crate::proxy::act::{self, Acted, Measured};
 use crate::proxy::attempt::{Attempt, within};
 use crate::proxy::count::Countable;
-use crate::proxy::identify::Identity;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::upstream::Upstream;
@@ -130,7 +129,7 @@ pub(crate) async fn authorize(
         output_cap: sized.output_cap,
         written_cap: sized.written_cap,
         deadline: sized.deadline,
-        tags: tags(identity).into_iter().chain(act::tag(acted)).collect(),
+        tags: attempt.tags().into_iter().chain(act::tag(acted)).collect(),
         changed: changed(acted, sized.written_cap),
         root: identity.root.as_str().into(),
         class,
@@ -161,16 +160,6 @@ fn service_tier<'a>(facts: &'a RequestFacts<'_>, upstream: &'a Upstream) -> Opti
         None | Some("auto") => upstream.default_tier().or(asked),
         named => named,
     }
-}
-
-pub(crate) fn tags(identity: &Identity) -> Vec<(Arc<str>, Arc<str>)> {
-    let task = identity
-        .task
-        .as_deref()
-        .map(|task| (Arc::from("task"), Arc::from(task)));
-    let trace = identity.trace.as_ref();
-    let trace = trace.map(|trace| (Arc::from("trace"), Arc::from(trace.to_string())));
-    task.into_iter().chain(trace).collect()
 }
 
 /// Everything that sizing looks at, for one request.

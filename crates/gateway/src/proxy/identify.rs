@@ -40,7 +40,7 @@ const FINALIZE_OPERATION: &str = "finalize";
 pub(crate) struct Callers {
     keyring: Keyring,
     hosts: Hosts,
-    /// Tokens of budgets that were allocated since the start.
+    /// Tokens of budgets that were allocated over HTTP.
     pub(crate) delegates: Delegates,
 }
 
@@ -113,11 +113,11 @@ pub(crate) enum IdentifyError {
 
 impl Callers {
     /// Makes the gate from who may call and the names this gateway answers to.
-    pub(crate) fn new(keyring: Keyring, hosts: Hosts) -> Callers {
+    pub(crate) fn new(keyring: Keyring, hosts: Hosts, delegates: Delegates) -> Callers {
         Callers {
             keyring,
             hosts,
-            delegates: Delegates::default(),
+            delegates,
         }
     }
 

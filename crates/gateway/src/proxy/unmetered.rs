@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use crate::body::{AnswerBody, BodyError};
 use crate::proxy::act::Measured;
 use crate::proxy::attempt::Attempt;
-use crate::proxy::authorize::{self, TIME_FLOOR};
+use crate::proxy::authorize::TIME_FLOOR;
 use crate::proxy::forward::{ForwardError, forward, prepare};
 use crate::proxy::identify::Identity;
 use crate::proxy::read;
@@ -96,7 +96,7 @@ pub(crate) async fn serve(
         state: Arc::clone(state),
         hold: Some(hold),
         deadline,
-        tags: authorize::tags(identity),
+        tags: attempt.tags(),
     };
     pass.make(request).await
 }

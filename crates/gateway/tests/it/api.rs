@@ -8,6 +8,9 @@ mod escape;
 mod holds;
 mod leases;
 mod reports;
+mod restarts;
+
+use std::time::Duration;
 
 use fisc_testkit::http::{Answer, Client};
 use hyper::Method;
@@ -81,7 +84,12 @@ impl Someone {
     fn spawn(&self, body: Value) -> impl Future<Output = Someone> {
         let (allocated, client) = (self.clone(), self.client.clone());
         async move {
-            let answer = allocated.post("", body).await;
+            let mut answer = allocated.post("", body.clone()).await;
+            while answer.status == 429 {
+                // So many are not made at once.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                answer = allocated.post("", body.clone()).await;
+            }
             assert_eq!(answer.status, 201, "{}", answer.text());
             let token = answer.json()["token"].as_str().expect("a token").to_owned();
             Someone {

@@ -103,17 +103,7 @@ impl House {
             Some(toml) => PriceBook::with_overlay(toml).expect("the test's prices are valid"),
             None => PriceBook::builtin(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await;
-        let parts = Parts {
-            listener: listener.expect("loopback has free ports"),
-            hosts: Vec::new(),
-            keyring: Keyring::new()
-                .with_run(&secret, ROOT)
-                .with_owner(&owner, ROOT),
-            upstreams: upstreams(&rehearsal),
-            prices: book(),
-            policy,
-        };
+        let parts = parts((&secret, &owner), &rehearsal, book(), policy).await;
         let gateway = Gateway::start(parts, fisc.clone()).expect("a gateway starts");
         House {
             client: Client::new(gateway.addr()),
@@ -243,6 +233,25 @@ impl House {
         assert_eq!((verified.open_holds, verified.in_doubt), (0, 0));
     }
 
+    /// Ends the gateway and the books, and starts both again over the same ledger, with the
+    /// default policy.
+    pub(crate) async fn restart(self) -> House {
+        self.gateway.shutdown(Duration::from_secs(5)).await;
+        self.fisc.close().await.expect("a ledger closes");
+        let path = self.ledger.clone().expect("a ledger in a file");
+        let fisc = Fisc::open(Options::at(path)).expect("the ledger opens again");
+        let secrets = (&self.secret, &self.owner);
+        let prices = PriceBook::builtin();
+        let parts = parts(secrets, &self.rehearsal, prices, Policy::default()).await;
+        let gateway = Gateway::start(parts, fisc.clone()).expect("a gateway starts");
+        House {
+            client: Client::new(gateway.addr()),
+            fisc,
+            gateway,
+            ..self
+        }
+    }
+
     /// Stops all of it, the gateway first.
     pub(crate) async fn stop(self) {
         self.gateway.shutdown(Duration::from_secs(5)).await;
@@ -270,6 +279,25 @@ pub(crate) fn usage(record: &TruthRecord) -> Usage {
         .with(TokenClass::Output, truth.output_total());
     usage.reasoning = truth.reasoning;
     usage
+}
+
+async fn parts(
+    (secret, owner): (&Secret, &Secret),
+    rehearsal: &Rehearsal,
+    prices: PriceBook,
+    policy: Policy,
+) -> Parts {
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    Parts {
+        listener: listener.expect("loopback has free ports"),
+        hosts: Vec::new(),
+        keyring: Keyring::new()
+            .with_run(secret, ROOT)
+            .with_owner(owner, ROOT),
+        upstreams: upstreams(rehearsal),
+        prices,
+        policy,
+    }
 }
 
 fn options(books: Books) -> (Options, Option<PathBuf>, Option<temp::Dir>) {

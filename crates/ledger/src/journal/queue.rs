@@ -38,8 +38,26 @@ pub(super) const PANICKED: &str = "its writer panicked";
 
 /// What the writer is asked to do.
 pub(super) enum Command {
-    Entry { at: Timestamp, entry: Entry },
-    Meta { key: String, value: String },
+    Entry {
+        at: Timestamp,
+        entry: Entry,
+        /// Written in the same transaction.
+        notes: Vec<Note>,
+    },
+    Meta {
+        key: String,
+        value: String,
+    },
+    Note(Note),
+}
+
+/// What the program above keeps under a key, or takes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The key.
+    pub key: String,
+    /// What is kept; `None` takes it back.
+    pub value: Option<String>,
 }
 
 /// What refusals are counted by.

@@ -3,7 +3,7 @@
 use fisc_core::{BudgetId, HoldId, Timestamp};
 use rusqlite::{Connection, Params, Statement, params};
 
-use super::queue::RefusalKey;
+use super::queue::{Note, RefusalKey};
 use crate::books::{Balance, HeldCall, Past, RollupKey};
 use crate::chain::{Hash, Stored};
 use crate::counters::{COLUMNS, Counters};
@@ -23,6 +23,8 @@ pub(super) struct Statements<'c> {
     add_rollup: Statement<'c>,
     add_refusal: Statement<'c>,
     put_meta: Statement<'c>,
+    put_note: Statement<'c>,
+    delete_note: Statement<'c>,
     put_step: Statement<'c>,
     put_folded: Statement<'c>,
     pub(super) past: Past<'c>,
@@ -56,6 +58,9 @@ impl<'c> Statements<'c> {
             add_refusal: sql("INSERT INTO refusals VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO UPDATE SET refused = refused + excluded.refused")?,
             put_meta: sql("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?,
+            put_note: sql("INSERT INTO notes (key, value) VALUES (?1, ?2)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value")?,
+            delete_note: sql("DELETE FROM notes WHERE key = ?1")?,
             put_step: sql("INSERT INTO steps VALUES (?1, ?2, ?3)")?,
             put_folded: sql("UPDATE journal SET folded = ?1")?,
             past: Past::prepare(connection)?,
@@ -202,6 +207,17 @@ impl<'c> Statements<'c> {
 
     pub(super) fn put_meta(&mut self, key: &str, value: &str) -> rusqlite::Result<()> {
         run(&mut self.put_meta, [key, value])
+    }
+
+    /// Keeps what is noted, and forgets what is taken back.
+    pub(super) fn put_notes(&mut self, notes: &[Note]) -> rusqlite::Result<()> {
+        for Note { key, value } in notes {
+            match value {
+                Some(value) => run(&mut self.put_note, [key, value])?,
+                None => run(&mut self.delete_note, [key])?,
+            }
+        }
+        Ok(())
     }
 
     /// Writes where an entry of a hold is.

@@ -210,8 +210,12 @@ impl State {
         let (mut written, mut stop) = (0, None);
         for command in &batch.commands {
             let done = match command {
-                Command::Entry { at, entry } => self.write_entry(statements, *at, entry),
+                Command::Entry { at, entry, notes } => {
+                    let written = self.write_entry(statements, *at, entry);
+                    written.and_then(|()| Ok(statements.put_notes(notes)?))
+                }
                 Command::Meta { key, value } => Ok(statements.put_meta(key, value)?),
+                Command::Note(note) => Ok(statements.put_notes(std::slice::from_ref(note))?),
             };
             match done {
                 Ok(()) => written += 1,

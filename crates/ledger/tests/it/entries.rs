@@ -2,8 +2,8 @@
 
 use fisc_core::{Amount, BudgetId, TokenClass, Usage};
 use fisc_ledger::{
-    Durability, Entry, Error, Facts, Filter, GroupBy, Journal, Kind, Options, Outcome, Reader,
-    Totals, verify,
+    Durability, Entry, Error, Facts, Filter, GroupBy, Journal, Kind, Note, Options, Outcome,
+    Reader, Totals, verify,
 };
 
 use crate::support::{
@@ -431,4 +431,56 @@ fn meta_is_kept() {
         (again.journal_id, again.clean, again.epoch),
         (recovered.journal_id, true, 2)
     );
+}
+
+#[test]
+fn a_note_is_written_with_its_entry_or_not_at_all() {
+    let scratch = Scratch::new("notes");
+    let note = |key: &str, value: Option<&str>| Note {
+        key: key.to_owned(),
+        value: value.map(str::to_owned),
+    };
+    let (journal, _) = Journal::open(scratch.options(Durability::Process)).unwrap();
+    let kept = vec![note("once/b", Some("1")), note("once/a", Some("2"))];
+    let _ = journal.append_noted(NOON, allocate(0, None, "root"), kept);
+    let _ = journal.note(note("lease/0", Some("3")));
+    let _ = journal.note(note("once/b", Some("4")));
+    let refused = vec![note("once/c", Some("5"))];
+    let refused = journal.append_noted(NOON, allocate(0, None, "root"), refused);
+    refused.wait().expect_err("the budget is there");
+    drop(journal);
+    let reader = Reader::open(&scratch.journal()).unwrap();
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let found = reader.notes("once/").unwrap();
+    assert_eq!(found, [pair("b", "4"), pair("a", "2")], "oldest first");
+    assert_eq!(reader.notes("lease/").unwrap(), [pair("0", "3")]);
+
+    let (journal, _) = Journal::open(scratch.options(Durability::Process)).unwrap();
+    journal.note(note("once/b", None)).wait().unwrap();
+    assert_eq!(reader.notes("once/").unwrap(), [pair("a", "2")]);
+}
+
+#[test]
+fn the_name_of_a_released_budget_is_free() {
+    let scratch = Scratch::new("names");
+    let (journal, _) = Journal::open(scratch.options(Durability::Process)).unwrap();
+    let released = Entry::Terms {
+        budget: BudgetId(1),
+        terms: "tokens=5 state=released now.carried=1,1,1".to_owned(),
+    };
+    for entry in [
+        allocate(0, None, "root"),
+        allocate(1, Some(0), "a"),
+        released,
+        allocate(2, Some(0), "a"),
+    ] {
+        let _ = journal.append(NOON, entry);
+    }
+    let again = journal.append(NOON, allocate(3, Some(0), "a"));
+    again.wait().expect_err("the second one lives");
+    drop(journal);
+    let names = Reader::open(&scratch.journal()).unwrap().budgets().unwrap();
+    let names: Vec<&str> = names.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names, ["root", "a", "a"]);
+    verify(&scratch.journal()).unwrap();
 }

@@ -24,6 +24,9 @@ fn of(score: &ForecastScore, method: Method) -> MethodScore {
 /// A call every ten seconds, of sizes by number.
 fn script(calls: i64, size: impl Fn(i64) -> i64) -> Script {
     let call = |number| Call {
+        input: Tokens(0),
+        cached: Tokens(0),
+        output: Tokens(0),
         pause: TimeUs(7_000_000),
         duration: TimeUs(3_000_000),
         tokens: Tokens(size(number)),

@@ -127,6 +127,7 @@ impl Resolved {
             } else {
                 State::Open
             },
+            frozen_by: None,
             sharing: sharing(config.sharing),
             weight: weight(context, config.weight.as_ref())?,
             need,

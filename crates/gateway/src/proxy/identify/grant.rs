@@ -7,14 +7,17 @@
 use hyper::{HeaderMap, Uri};
 
 use super::{Callers, IdentifyError, key, prefix};
+use crate::secret::Secret;
 
 /// What a secret is good for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Grant {
     /// The path of the budget that it stands for.
     pub(crate) root: String,
     /// Whether it may change that budget too, not only what is below.
     pub(crate) owner: bool,
+    /// The secret itself: without what names a key, wherever it was presented.
+    pub(crate) credential: Secret,
 }
 
 /// Returns a path without the secret in it, when no agent is named: what names one is a call.
@@ -50,8 +53,12 @@ impl Callers {
         let run = self.keyring.run(secret).map(|(root, owner)| Grant {
             root: root.to_owned(),
             owner,
+            credential: Secret::new(secret),
         });
-        run.or_else(|| self.delegates.root_of_token(secret).map(delegate))
+        run.or_else(|| {
+            let key = key::parse(secret).filter(|key| key.agent.is_none())?;
+            self.grant_of_delegate(&key)
+        })
     }
 
     fn grant_of_key(&self, key: &key::Presented<'_>) -> Option<Grant> {
@@ -59,13 +66,18 @@ impl Callers {
             return Some(Grant {
                 root: root.to_owned(),
                 owner: self.keyring.is_owner(key.id),
+                credential: Secret::new(key.secret),
             });
         }
-        let root = self.delegates.root_of_key(key.id, key.secret);
-        root.map(delegate)
+        self.grant_of_delegate(key)
     }
-}
 
-fn delegate(root: String) -> Grant {
-    Grant { root, owner: false }
+    fn grant_of_delegate(&self, key: &key::Presented<'_>) -> Option<Grant> {
+        let root = self.delegates.root_of_key(key.id, key.secret)?;
+        Some(Grant {
+            root,
+            owner: false,
+            credential: Secret::new(key.secret),
+        })
+    }
 }

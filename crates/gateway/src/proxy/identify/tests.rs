@@ -21,6 +21,7 @@ fn callers() -> Callers {
     Callers::new(
         keyring,
         Hosts::new(4141, ["fisc.internal".to_owned(), "box:80".to_owned()]),
+        Delegates::new(fisc::Fisc::in_memory()),
     )
 }
 
@@ -306,7 +307,8 @@ fn no_secret_no_service() {
             "{path} {pairs:?}"
         );
     }
-    let empty = Callers::new(Keyring::new(), Hosts::new(4141, []));
+    let delegates = Delegates::new(fisc::Fisc::in_memory());
+    let empty = Callers::new(Keyring::new(), Hosts::new(4141, []), delegates);
     let uri: Uri = "/r//v1".parse().expect("a URI");
     assert_eq!(
         empty.identify(&uri, &headers(&[])),

@@ -301,3 +301,84 @@ async fn from_red_on_nothing_new_is_begun() {
     program.spawn(json!({ "path": "run/b" })).await;
     house.stop().await;
 }
+
+#[tokio::test]
+async fn the_name_of_a_released_budget_is_free_and_its_token_is_not_good_for_the_new_one() {
+    let house = house("10").await;
+    let program = Someone::program(&house);
+    let asked = json!({ "path": "run/a", "cost": "4", "share": "static" });
+    let old = program.spawn(asked.clone()).await;
+    let id = hold_id(1);
+    old.post("/a/holds", json!({ "id": id, "cost": "1" })).await;
+    old.post(&format!("/a/holds/{id}/settle"), json!({ "cost": "1" }))
+        .await
+        .ok();
+    check_problem(&program.post("", asked.clone()).await, 409, "name_taken");
+    program.post("/run/a/release", json!({})).await.ok();
+    let new = program.spawn(asked).await;
+    check_problem(&old.get("").await, 401, "unauthorized");
+    let stands = new.stands("a").await;
+    assert_eq!(
+        (nanos(&stands, "spent"), nanos(&stands, "free")),
+        (0, 4_000_000_000)
+    );
+    // The parent sees both, the new one only itself.
+    let list = async |someone: &Someone| {
+        let list = someone.get("").await.ok().json();
+        let budgets = list["budgets"].as_array().expect("a list").clone();
+        let one = |budget: &serde_json::Value| (budget["path"].clone(), budget["state"].clone());
+        budgets.iter().map(one).collect::<Vec<_>>()
+    };
+    let pair = |path: &str, state: &str| (json!(path), json!(state));
+    assert_eq!(
+        list(&program).await,
+        [
+            pair("run", "open"),
+            pair("run/a", "released"),
+            pair("run/a", "open")
+        ]
+    );
+    assert_eq!(list(&new).await, [pair("a", "open")]);
+    let root = program.stands("run").await;
+    assert_eq!(
+        (nanos(&root, "spent"), nanos(&root, "free")),
+        (1_000_000_000, 5_000_000_000)
+    );
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn so_many_come_in_a_second_and_no_more() {
+    let house = house("10").await;
+    let program = Someone::program(&house);
+    let asked = |number: usize| json!({ "path": format!("run/n{number}") });
+    let (mut made, mut begun) = (0, house.fisc.ticks());
+    let answer = loop {
+        let answer = program.post("", asked(made)).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        made += 1;
+        // On a machine that is slow a second may pass before there are so many.
+        if house.fisc.ticks().0 - begun.0 >= 400_000 {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            (made, begun) = (made - made % 32 + 32, house.fisc.ticks());
+        }
+    };
+    check_problem(&answer, 429, "too_many_budgets");
+    assert_eq!((answer.header("retry-after"), made % 32), (Some("1"), 0));
+    // A new name of a call is metered on the parent meanwhile, and somebody else's root is apart.
+    let call = |house: &crate::harness::House| {
+        let body = simple("hi", Some(16), false);
+        let path = house.path(fisc_rehearsal::Wire::OpenAi, "newcomer");
+        let client = house.client.clone();
+        async move { client.post_json(&path, &[], body).await.expect("an answer") }
+    };
+    call(&house).await.ok();
+    assert!(house.fisc.budget("run/newcomer").is_err());
+    assert!(nanos(&program.stands("run").await, "spent") > 0);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    call(&house).await.ok();
+    assert!(house.fisc.budget("run/newcomer").is_ok());
+    house.stop().await;
+}

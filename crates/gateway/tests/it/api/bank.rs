@@ -193,7 +193,8 @@ impl Client {
         let path = format!("{parent}/{name}");
         let body = json!({ "path": path, "cost": "0.05", "guarantee": { "cost": "0.01" } });
         let answer = self.someone.post("", body).await;
-        if answer.status == 409 {
+        // It does not fit, or so many are not made at once.
+        if matches!(answer.status, 409 | 429) {
             return;
         }
         assert_eq!(answer.status, 201, "{}", answer.text());

@@ -84,6 +84,43 @@ async fn a_frozen_budget_admits_nothing_until_it_is_thawed() {
 }
 
 #[tokio::test]
+async fn only_who_stands_as_high_thaws() {
+    let house = house("10").await;
+    let (owner, program) = (Someone::owner(&house), Someone::program(&house));
+    let child = program.spawn(json!({ "path": "run/a" })).await;
+    child.spawn(json!({ "path": "a/x" })).await;
+    let (frozen, open) = (json!({ "state": "frozen" }), json!({ "state": "open" }));
+    let stands = async || program.stands("run/a/x").await["state"].clone();
+    // Each freezes what the next one, who stands below, does not thaw.
+    owner.patch("/run/a/x", frozen.clone()).await.ok();
+    for (someone, path) in [(&program, "/run/a/x"), (&child, "/a/x")] {
+        // Freezing it again makes it nobody else's.
+        someone.patch(path, frozen.clone()).await.ok();
+        let both = json!({ "state": "open", "cost": "5" });
+        for thawed in [&open, &both] {
+            let refused = someone.patch(path, thawed.clone()).await;
+            check_problem(&refused, 403, "frozen_above");
+        }
+    }
+    assert_eq!(stands().await, "frozen");
+    let limits = house.status("run/a/x").terms.limits;
+    assert!(limits.is_none(), "nothing of it was changed");
+    owner.patch("/run/a/x", open.clone()).await.ok();
+    program.patch("/run/a/x", frozen.clone()).await.ok();
+    let refused = child.patch("/a/x", open.clone()).await;
+    check_problem(&refused, 403, "frozen_above");
+    program.patch("/run/a/x", open.clone()).await.ok();
+    // Who stands above thaws what was frozen below, and takes it over.
+    child.patch("/a/x", frozen.clone()).await.ok();
+    program.patch("/run/a/x", frozen).await.ok();
+    let refused = child.patch("/a/x", open.clone()).await;
+    check_problem(&refused, 403, "frozen_above");
+    owner.patch("/run/a/x", open).await.ok();
+    assert_eq!(stands().await, "open");
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn a_topup_is_carried_out_once() {
     let house = house("10").await;
     let program = Someone::program(&house);

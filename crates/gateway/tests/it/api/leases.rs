@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Someone, hold_id, house, nanos};
 
 /// Waits until a budget is released.
-async fn until_released(someone: &Someone, path: &str) {
+pub(super) async fn until_released(someone: &Someone, path: &str) {
     let released = async {
         while someone.stands(path).await["state"] != "released" {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -194,6 +194,7 @@ impl<'a> Run<'a> {
         let settled = self.tree.settle(HoldId(number), used, &mut Vec::new());
         settled.expect(MESSAGE);
         let lesson = Lesson {
+            cached: 0,
             input: price::input(request)[0],
             output: flight.output,
             time: self.now.since(flight.began),
