@@ -46,9 +46,12 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<u8, Failure> {
         return Err(Failure::internal(error.to_string()));
     }
     for budget in &settings.budgets {
+        let id = fisc.budget(&budget.path)?.id();
         if budget.newcomers != Terms::default() {
-            let id = fisc.budget(&budget.path)?.id();
             settings.policy.newcomers.insert(id, budget.newcomers);
+        }
+        if let Some(measures) = &budget.measures {
+            settings.policy.measures.insert(id, measures.clone());
         }
     }
     let gateway = start(settings, prices, fisc.clone()).await?;

@@ -23,7 +23,7 @@ use super::{
     Config, ConfigError, DurabilityConfig, Environment, OnDisconnectConfig, Text,
     UnknownPriceConfig, amounts,
 };
-use crate::policy::{OnDisconnect, PATIENCE_MAX, Policy, UnknownPrice};
+use crate::policy::{Measures, OnDisconnect, PATIENCE_MAX, Policy, UnknownPrice};
 use crate::proxy::identify::Keyring;
 use crate::upstream::Upstream;
 
@@ -64,6 +64,8 @@ pub struct BudgetSettings {
     pub terms: Terms,
     /// What agents below it are allowed that nobody wrote down.
     pub newcomers: Terms,
+    /// What is done about calls as it is used up; `None` is as at its parent.
+    pub measures: Option<Measures>,
 }
 
 /// Where values are looked up while a configuration is resolved.
