@@ -7,14 +7,16 @@
 use std::collections::HashMap;
 
 use fisc_core::{
-    Amount, BudgetId, Event, Headroom, HoldId, Loan, Receipt, Refusal, Restored, Terms, Thresholds,
-    Timestamp, Tree,
+    Amount, BudgetId, Event, Headroom, HoldId, Loan, Receipt, Refusal, Restored, State, Terms,
+    Thresholds, Timestamp, Tree,
 };
 use fisc_ledger::{BudgetRow, CallLabel, Entry, Facts, Journal, OpenHold, Recovered, Ticket};
 
 use crate::calendar::Zones;
 use crate::error::Error;
+use crate::events::Ring;
 use crate::queue::Queue;
+use crate::runaway::Raised;
 use crate::terms_text::{self, Standing};
 
 /// How many entries may wait to be written before nothing new is admitted.
@@ -43,7 +45,11 @@ pub(crate) struct Engine {
     pub(crate) journal: Option<Journal>,
     /// Nothing is admitted any more: what came would not be written.
     pub(crate) closed: bool,
+    /// What the last changes caused, until it is noted.
     pub(crate) events: Vec<Event>,
+    pub(crate) ring: Ring,
+    /// Budgets that are acted upon as if their level were one higher.
+    pub(crate) raised: HashMap<BudgetId, Raised>,
     pub(crate) in_doubt: HashMap<HoldId, InDoubt>,
     /// Calls that wait for room.
     pub(crate) queue: Queue,
@@ -79,6 +85,8 @@ impl Engine {
             journal: None,
             closed: false,
             events: Vec::new(),
+            ring: Ring::default(),
+            raised: HashMap::new(),
             in_doubt: HashMap::new(),
             queue: Queue::default(),
             divided: None,
@@ -143,8 +151,13 @@ impl Engine {
         terms: Terms,
     ) -> Result<Written<()>, Error> {
         self.admits()?;
-        let sharing = self.tree.budget(budget).map(|view| view.terms.sharing);
+        let old = self.tree.budget(budget).map(|view| *view.terms);
+        let sharing = old.map(|old| old.sharing);
         self.tree.set_terms(budget, terms, &mut self.events)?;
+        let frozen = terms.state == State::Frozen;
+        if old.is_some_and(|old| (old.state == State::Frozen) != frozen) {
+            self.events.push(Event::Frozen { budget, frozen });
+        }
         if sharing != Some(terms.sharing) {
             // The old shares hold no more, and nobody else would say so.
             self.tree.rebalance(now, budget, &mut self.events)?;

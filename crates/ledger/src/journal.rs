@@ -15,6 +15,7 @@ use crate::books::{self, Books};
 use crate::entry::Entry;
 use crate::error::{Error, Poisoned};
 use crate::lock::{self, Lock};
+use crate::reader::EventRow;
 use crate::recovery::{self, Recovered};
 use crate::schema::{self, Access};
 use crate::verify;
@@ -190,6 +191,7 @@ impl Journal {
                 Command::Entry { .. } if known > 0 => known -= 1,
                 Command::Entry { at, entry } => drop(self.append(at, entry)),
                 Command::Meta { key, value } => drop(self.set_meta(&key, &value)),
+                Command::Event(event) => drop(self.note(event)),
             }
         }
         Ok(())
@@ -212,6 +214,12 @@ impl Journal {
             reason,
             hour: books::hour(at),
         });
+    }
+
+    /// Keeps what a change caused, in order with the entries. It moves nothing and is no entry;
+    /// the same time and number again is the same event.
+    pub fn note(&self, event: EventRow) -> Ticket {
+        Shared::push(&self.shared, Command::Event(event))
     }
 
     /// Returns how many entries are not committed yet.

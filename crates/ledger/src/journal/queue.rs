@@ -17,6 +17,7 @@ use fisc_core::{BudgetId, Timestamp};
 
 use crate::entry::Entry;
 use crate::error::Poisoned;
+use crate::reader::EventRow;
 
 /// How many commands at most are committed together: the gain flattens there, and a longer
 /// transaction would only make the first of them wait.
@@ -40,6 +41,7 @@ pub(super) const PANICKED: &str = "its writer panicked";
 pub(super) enum Command {
     Entry { at: Timestamp, entry: Entry },
     Meta { key: String, value: String },
+    Event(EventRow),
 }
 
 /// What refusals are counted by.

@@ -8,6 +8,7 @@ use crate::books::{Balance, HeldCall, Past, RollupKey};
 use crate::chain::{Hash, Stored};
 use crate::counters::{COLUMNS, Counters};
 use crate::entry::{Entry, encode_label};
+use crate::reader::EventRow;
 use crate::row;
 
 /// Every statement that the writer runs while it writes batches.
@@ -23,6 +24,7 @@ pub(super) struct Statements<'c> {
     add_rollup: Statement<'c>,
     add_refusal: Statement<'c>,
     put_meta: Statement<'c>,
+    put_event: Statement<'c>,
     put_step: Statement<'c>,
     put_folded: Statement<'c>,
     pub(super) past: Past<'c>,
@@ -56,6 +58,7 @@ impl<'c> Statements<'c> {
             add_refusal: sql("INSERT INTO refusals VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO UPDATE SET refused = refused + excluded.refused")?,
             put_meta: sql("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?,
+            put_event: sql("INSERT OR IGNORE INTO events VALUES (?1, ?2, ?3, ?4, ?5)")?,
             put_step: sql("INSERT INTO steps VALUES (?1, ?2, ?3)")?,
             put_folded: sql("UPDATE journal SET folded = ?1")?,
             past: Past::prepare(connection)?,
@@ -202,6 +205,21 @@ impl<'c> Statements<'c> {
 
     pub(super) fn put_meta(&mut self, key: &str, value: &str) -> rusqlite::Result<()> {
         run(&mut self.put_meta, [key, value])
+    }
+
+    /// Writes an event, unless it was written before.
+    pub(super) fn put_event(&mut self, event: &EventRow) -> rusqlite::Result<()> {
+        let EventRow {
+            at,
+            number: own,
+            budget,
+            kind,
+            detail,
+        } = event;
+        run(
+            &mut self.put_event,
+            params![at.0, number(*own), budget.0, kind, detail],
+        )
     }
 
     /// Writes where an entry of a hold is.

@@ -212,6 +212,7 @@ impl State {
             let done = match command {
                 Command::Entry { at, entry } => self.write_entry(statements, *at, entry),
                 Command::Meta { key, value } => Ok(statements.put_meta(key, value)?),
+                Command::Event(event) => Ok(statements.put_event(event)?),
             };
             match done {
                 Ok(()) => written += 1,

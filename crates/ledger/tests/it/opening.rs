@@ -225,7 +225,7 @@ fn foreign_schemas_are_refused() {
             refused,
             Some(Error::Newer {
                 found: 99,
-                known: 1
+                known: 2
             })
         ),
         "{refused:?}"
