@@ -19,8 +19,8 @@ use std::time::Duration;
 use fisc::{Event, Fisc, Noted, Runaways, Timestamp};
 use tokio::task::JoinSet;
 
-use self::delivery::Hook;
 pub use self::delivery::AlertCounts;
+use self::delivery::Hook;
 use self::message::{Alert, Instance};
 pub use self::webhook::{AlertKind, Webhook, WebhookError};
 use crate::policy::OnRunaway;
@@ -116,7 +116,9 @@ impl Alerts {
             return;
         }
         tracing::warn!(holds = doubts.len(), "holds are in doubt");
-        let named = doubts.into_iter().map(|doubt| (fisc.path(doubt.budget), doubt));
+        let named = doubts
+            .into_iter()
+            .map(|doubt| (fisc.path(doubt.budget), doubt));
         let named: Vec<_> = named.collect();
         for hook in &self.hooks {
             let seen = named.iter().filter(|(path, _)| hook.webhook.sees(path));

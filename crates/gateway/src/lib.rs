@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod alerts;
 mod api;
 mod body;
 pub mod config;
@@ -15,8 +16,9 @@ mod server;
 mod state;
 mod upstream;
 
+pub use alerts::{AlertCounts, AlertKind, Webhook, WebhookError};
 pub use gateway::{Counts, Gateway, Parts};
-pub use policy::{OnDisconnect, Policy, UnknownPrice};
+pub use policy::{OnDisconnect, OnRunaway, Policy, UnknownPrice};
 pub use proxy::identify::{Keyring, VirtualKey};
 pub use routes::Provider;
 pub use secret::{Secret, SecretHash, WeakSecret};

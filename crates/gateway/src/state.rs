@@ -8,6 +8,7 @@ use fisc::Fisc;
 use fisc_llm::{Learner, PriceBook};
 use tokio::sync::watch;
 
+use crate::alerts::{Alerts, Webhook};
 use crate::api::Api;
 use crate::policy::Policy;
 use crate::proxy::identify::Callers;
@@ -27,6 +28,7 @@ pub(crate) struct State {
     pub(crate) policy: Policy,
     pub(crate) traffic: Traffic,
     pub(crate) api: Api,
+    pub(crate) alerts: Alerts,
     learned: Mutex<Learner>,
     stopped: watch::Sender<bool>,
 }
@@ -41,6 +43,7 @@ impl State {
         client: Client,
         prices: PriceBook,
         policy: Policy,
+        webhooks: Vec<Webhook>,
     ) -> State {
         State {
             fisc,
@@ -49,6 +52,7 @@ impl State {
             client,
             prices,
             traffic: Traffic::new(policy.max_refusals),
+            alerts: Alerts::new(webhooks, policy.on_runaway),
             policy,
             api: Api::default(),
             learned: Mutex::default(),

@@ -296,6 +296,9 @@ mod tests {
         let hook = make("https://hooks.example/T0/canary", SECRET, false).expect("a webhook");
         let shown = format!("{hook:?}");
         assert!(shown.contains("hooks.example"), "{shown}");
-        assert!(!shown.contains("canary") && !shown.contains("0123"), "{shown}");
+        assert!(
+            !shown.contains("canary") && !shown.contains("0123"),
+            "{shown}"
+        );
     }
 }
