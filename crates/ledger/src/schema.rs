@@ -228,7 +228,7 @@ mod tests {
     }
 
     const STEP_1: &str = "62b87ccffc4626c456286453747e631431ecc7a97fdac91f1816a93713a86f07";
-    const STEP_2: &str = "44158571ef3017c20101ca996763899fd304ae7cecb34641a4b58e0c51d16235";
+    const STEP_2: &str = "07a28c14ab5be00e08db05fd96f854e849e768ec6e6358d0f8a194067cfa42e2";
 
     /// A file as the first version made it, with a connection that reads it.
     fn first_version() -> Connection {

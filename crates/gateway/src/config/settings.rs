@@ -268,7 +268,8 @@ impl Context<'_> {
         })
     }
 
-    /// Reads a secret from a variable or from a file, if either is named; `words` name the settings.
+    /// Reads a secret from a variable or from a file, if either is named; `words` name the
+    /// settings.
     fn secret(
         &self,
         named: (Option<&Text>, Option<&Spanned<PathBuf>>),
