@@ -102,10 +102,10 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     match ip.segments() {
         // A translator's prefix: what counts is whom it stands for.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            is_public_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
+            is_public_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
         }
         // Tunnels, whose other end is in the address; documentation; protocols' own.
-        [0x2002, ..] | [0x2001, 0xdb8, ..] | [0x2001, 0..0x200, ..] => false,
+        [0x2002, ..] | [0x2001, 0xdb8 | 0..0x200, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }

@@ -197,7 +197,11 @@ impl Hook {
             .header("webhook-signature", signature)
             .body(Full::new(body.clone()))
             .map_err(|error| Failure::Final(error.to_string()))?;
-        let answer = self.client.request(request).await.map_err(failure)?;
+        let answer = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| failure(&error))?;
         // What it says beyond its status, nobody reads.
         let status = answer.status();
         match status {
@@ -218,8 +222,8 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-fn failure(error: legacy::Error) -> Failure {
-    let mut next: Option<&(dyn Error + 'static)> = Some(&error);
+fn failure(error: &legacy::Error) -> Failure {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(cause) = next {
         let inner = cause.downcast_ref::<std::io::Error>();
         if inner.is_some_and(|inner| inner.get_ref().is_some_and(|why| why.is::<Refused>())) {
