@@ -207,7 +207,7 @@ mod tests {
         let budget = BudgetId(1);
         let amount = Amount::new(Tokens(7), Money::from_nanos(1_500_000_000), TimeUs(3));
         let figures = json!({
-            "tokens": 7, "cost_usd": "1.5", "cost_nanousd": 1_500_000_000, "active_time_us": 3,
+            "tokens": 7, "cost_usd": "1.50", "cost_nanousd": 1_500_000_000, "active_time_us": 3,
         });
         let level = Event::LevelChanged {
             budget,
