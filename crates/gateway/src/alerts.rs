@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fisc::{Event, Fisc, Noted, Runaways, Timestamp};
+use fisc::{Event, Fisc, Noted, Runaways, TimeUs, Timestamp};
 use tokio::task::JoinSet;
 
 pub use self::delivery::AlertCounts;
@@ -157,14 +157,15 @@ pub(crate) fn start(state: &Arc<State>) -> Telling {
         tasks.spawn(async move { hook.deliver(|| state.fisc.now()).await });
     }
     state.alerts.in_doubt(&state.fisc);
-    tasks.spawn(watch(Arc::clone(state)));
+    // Now, not when the task first runs: what happens in between is acted upon.
+    tasks.spawn(watch(Arc::clone(state), state.fisc.ticks()));
     Telling(tasks)
 }
 
 /// Takes events as they come.
-async fn watch(state: Arc<State>) {
+async fn watch(state: Arc<State>, began: TimeUs) {
     let fisc = &state.fisc;
-    let (began, mut seen) = (fisc.ticks(), 0);
+    let mut seen = 0;
     loop {
         fisc.changed(seen).await;
         let (news, missed) = fisc.events_since(seen);
