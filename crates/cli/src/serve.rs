@@ -86,6 +86,7 @@ async fn start(settings: Settings, prices: PriceBook, fisc: Fisc) -> Result<Gate
         upstreams: settings.upstreams,
         prices,
         policy: settings.policy,
+        webhooks: settings.webhooks,
     };
     Gateway::start(parts, fisc).map_err(|error| Failure::internal(error.to_string()))
 }

@@ -53,6 +53,10 @@ struct Config {
     #[serde(default)]
     key: Vec<KeyConfig>,
     prices: Option<PricesConfig>,
+    #[serde(default)]
+    runaway: OnRunawayConfig,
+    #[serde(default)]
+    webhook: Vec<WebhookConfig>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -70,6 +74,30 @@ enum OnDisconnectConfig {
     #[default]
     Drain,
     Cancel,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnRunawayConfig {
+    Off,
+    #[default]
+    Tell,
+    Raise,
+}
+
+/// Who is told what happens.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WebhookConfig {
+    url: Text,
+    secret_env: Option<Text>,
+    secret_file: Option<Spanned<PathBuf>>,
+    events: Option<Vec<Text>>,
+    min_level: Option<Text>,
+    #[serde(default)]
+    budgets: Vec<Text>,
+    #[serde(default)]
+    allow_private: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -1,6 +1,7 @@
 //! What the gateway does as a whole, against a scripted provider whose truth is known.
 
 mod agents;
+mod alerts;
 mod api;
 mod births;
 mod corpus;
