@@ -63,8 +63,8 @@ fn a_ledger_without_the_table_has_no_events_and_gets_it_from_its_next_writer() {
     let alter = rusqlite::Connection::open(scratch.journal()).unwrap();
     alter
         .execute_batch(
-            "DROP TABLE events; DELETE FROM migrations WHERE version = 2;
-             PRAGMA user_version = 1",
+            "DROP TABLE events; DELETE FROM migrations WHERE version = 3;
+             PRAGMA user_version = 2",
         )
         .unwrap();
     drop(alter);
