@@ -373,13 +373,20 @@ impl<'a> Sizer<'a> {
         let shares = |resource: &Resource| {
             self.free.get(*resource) < i64::MAX && self.ask.sibling_room.get(*resource) > 0
         };
-        let shared = || [Resource::Tokens, Resource::Cost].into_iter().filter(shares);
+        let shared = || {
+            [Resource::Tokens, Resource::Cost]
+                .into_iter()
+                .filter(shares)
+        };
         let served = shared()
             .map(|resource| {
                 let free = self.free.get(resource).saturating_sub(usual.get(resource));
                 free.max(0) / self.ask.sibling_room.get(resource)
             })
-            .fold(i64::try_from(self.ask.siblings).unwrap_or(i64::MAX), i64::min);
+            .fold(
+                i64::try_from(self.ask.siblings).unwrap_or(i64::MAX),
+                i64::min,
+            );
         for resource in shared() {
             let room = self.ask.sibling_room.get(resource).saturating_mul(served);
             beside.set(resource, self.free.get(resource).saturating_sub(room));
