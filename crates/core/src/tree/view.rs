@@ -24,7 +24,8 @@ pub struct Headroom {
     pub wrap_up: bool,
     /// The level that acts on calls here.
     pub acting: Acting,
-    /// Holds open at this budget and below.
+    /// Holds open at and below the budget on the path that leaves the least tokens or cost: calls
+    /// that share one room. Where neither is limited, those at and below this budget.
     pub open: u32,
 }
 
