@@ -3,6 +3,7 @@
 //! Decides nothing about money. Where usage was asked for behind the client's back it takes it
 //! out again; where a stream has to end early it knows the wire's own words for that.
 
+mod calls;
 mod ending;
 mod events;
 mod relay;

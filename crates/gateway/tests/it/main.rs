@@ -12,6 +12,8 @@ mod hard_cap;
 mod harness;
 mod last_unit;
 mod laws;
+mod notices;
+mod over_max;
 mod passing;
 mod raw;
 mod reach;
