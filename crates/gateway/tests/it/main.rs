@@ -22,4 +22,5 @@ mod stalled;
 mod stubborn;
 mod tiers;
 mod time;
+mod tool_calls;
 mod unseen;

@@ -125,7 +125,7 @@ async fn session(wire: Wire, notices: bool) -> Session {
         let body = body(wire, call).to_string();
         let seen = raw::exchange(gateway.addr(), &raw::post(&path, &[], body.as_bytes())).await;
         assert_eq!(seen.status, 200, "{}", seen.text());
-        let changed = seen.header("x-budget-changed").unwrap_or_default();
+        let changed = seen.header("fisc-changed").unwrap_or_default();
         let due = notices && SPENDING.iter().any(|(before, ..)| *before == call);
         assert_eq!(changed.contains("notice="), due, "{call}: {changed:?}");
     }
