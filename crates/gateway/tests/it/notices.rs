@@ -209,7 +209,7 @@ fn body(wire: Wire, call: usize) -> Value {
 /// Returns what a tool said.
 fn result(turn: usize) -> String {
     let line = |number| format!("{number:4} | let part_{turn}_{number} = read({number})?;\n");
-    (0..16).map(line).collect()
+    (0..18).map(line).collect()
 }
 
 /// Returns a request's body.

@@ -19,11 +19,11 @@ pub(super) struct Calls(Vec<Call>);
 
 /// One call.
 #[derive(Debug)]
-struct Call {
+pub(super) struct Call {
     /// The choice (OpenAI) or block (Anthropic) that it is in.
     part: u64,
     /// Its number in the choice, where there may be several.
-    number: Option<u64>,
+    pub(super) number: Option<u64>,
     /// The first byte of its arguments that is no space.
     first: Option<u8>,
 }
@@ -59,12 +59,12 @@ impl Calls {
         }
     }
 
-    /// Returns the number of a part's last call if its arguments could be taken for whole.
-    pub(super) fn deceptive(&self, part: u64) -> Option<Option<u64>> {
+    /// Returns a part's last call if its arguments could be taken for whole.
+    pub(super) fn deceptive(&self, part: u64) -> Option<&Call> {
         let call = self.0.iter().find(|call| call.part == part)?;
         let deceives = call
             .first
             .is_none_or(|first| first == b'-' || first.is_ascii_digit());
-        deceives.then_some(call.number)
+        deceives.then_some(call)
     }
 }

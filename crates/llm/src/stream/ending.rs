@@ -53,8 +53,8 @@ fn openai(events: &Events, shown: &Usage, usage_asked: bool) -> String {
     let mut text = String::new();
     for index in open {
         // A client must not act on a call of which it has not got all.
-        if let Some(number) = events.calls.deceptive(*index) {
-            let call = match number {
+        if let Some(call) = events.calls.deceptive(*index) {
+            let call = match call.number {
                 Some(number) => format!(
                     "\"tool_calls\":[{{\"index\":{number},\"function\":\
                      {{\"arguments\":\"{BEGUN}\"}}}}]"

@@ -1,6 +1,7 @@
-//! Streams that are ended in the middle of a call of a tool: the client gets a valid end, and no
-//! arguments that it could act upon. Every place to cut is tried where endings are written, in
-//! `fisc-llm`; here it is seen that a gateway's clients get them.
+//! Streams that are ended at an awkward place: in the middle of a call of a tool, so that the
+//! client must get no arguments that it could act upon, and in the middle of an event. Every place
+//! to cut is tried where endings are written, in `fisc-llm`; here it is seen that a gateway's
+//! clients get them.
 
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ async fn a_call_of_a_tool_is_not_taken_for_whole_when_its_stream_is_ended() {
     for wire in [Wire::OpenAi, Wire::Anthropic] {
         for pieces in SENT {
             let sent = pieces.concat();
-            let body = play(wire, pieces).await;
+            let events = calling(wire, pieces);
+            let body = play(wire, &events).await;
             let arguments = arguments(wire, &body);
             assert!(arguments.starts_with(&sent), "{arguments} {sent}");
             let read = serde_json::from_str::<Value>(&arguments);
@@ -41,8 +43,24 @@ async fn a_call_of_a_tool_is_not_taken_for_whole_when_its_stream_is_ended() {
     }
 }
 
+#[tokio::test]
+async fn no_part_of_an_event_is_relayed_that_comes_in_many_pieces() {
+    for wire in [Wire::OpenAi, Wire::Anthropic] {
+        let mut pieces = calling(wire, &["", "{\"path\": \"/\""]);
+        let last = pieces.pop().expect("an event");
+        let whole = pieces.concat();
+        for (start, end) in [(0, 9), (9, 30), (30, 31), (31, last.len() - 1)] {
+            pieces.push(last[start..end].to_owned());
+        }
+        let body = play(wire, &pieces).await;
+        let body = String::from_utf8(body).expect("UTF-8");
+        let ending = body.strip_prefix(&whole).expect("whole events are relayed");
+        assert!(!ending.contains("path"), "{ending}");
+    }
+}
+
 /// Returns what the client gets of a stream that falls silent after these pieces.
-async fn play(wire: Wire, pieces: &[&str]) -> Vec<u8> {
+async fn play(wire: Wire, pieces: &[String]) -> Vec<u8> {
     let house = House::start(Plan {
         books: Books::File(Durability::Process),
         ..Plan::default()
@@ -63,12 +81,12 @@ async fn play(wire: Wire, pieces: &[&str]) -> Vec<u8> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
                 transfer-encoding: chunked\r\n\r\n";
     provider.write_all(head.as_bytes()).await.expect("it reads");
-    for event in events(wire, pieces) {
-        let chunk = format!("{:x}\r\n{event}\r\n", event.len());
-        provider
-            .write_all(chunk.as_bytes())
-            .await
-            .expect("it reads");
+    for piece in pieces {
+        let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+        let written = provider.write_all(chunk.as_bytes()).await;
+        written.expect("it reads");
+        // Each is to be read alone.
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let seen = raw::answer(&mut client).await;
     check_ending(wire, &seen);
@@ -84,7 +102,7 @@ async fn play(wire: Wire, pieces: &[&str]) -> Vec<u8> {
 }
 
 /// Returns the beginning of a stream, up to some pieces of a call's arguments.
-fn events(wire: Wire, pieces: &[&str]) -> Vec<String> {
+fn calling(wire: Wire, pieces: &[&str]) -> Vec<String> {
     match wire {
         Wire::OpenAi => {
             let chunk = |call: Value| {
