@@ -143,7 +143,7 @@ fn message<'a>(
                 let mut first = true;
                 while reader.element(&mut first)? {
                     let part = generated(reader, output_bytes)?;
-                    *last_call = part.is_function.then(|| Call {
+                    *last_call = part.is_function.then_some(Call {
                         number: Some(part.index),
                         arguments: part.arguments,
                     });
