@@ -221,10 +221,12 @@ impl Metered<'_> {
         };
         let authorized =
             authorize::authorize(attempt, measured, self.upstream, facts, countable, acted);
-        let (hold, asked) = authorized.await.map_err(Unanswered::Refused)?;
-        if let Some(level) = acted.told {
-            state.told.note(attempt.budget.id(), level);
-        }
+        let (hold, asked) = authorized.await.map_err(|refusal| {
+            if let Some(claim) = acted.told {
+                state.told.take_back(claim);
+            }
+            Unanswered::Refused(refusal)
+        })?;
         let (body, strip_usage) = self.edit(facts, body, &asked);
         let path = &self.route.upstream_path;
         let mut request = prepare(self.upstream, &head.method, path, &head.headers, body);

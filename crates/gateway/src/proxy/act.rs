@@ -17,11 +17,12 @@ use fisc_llm::{CallClass, CapField, Edits, Price, RequestFacts, TaskBudget};
 
 use crate::policy::{Action, Measures, NoticeForm, Policy};
 use crate::proxy::attempt::Attempt;
+use crate::proxy::authorize;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::upstream::Upstream;
 
-pub(crate) use self::notice::Told;
+pub(crate) use self::notice::{Claim, Told};
 
 /// The output that a call is taken to have while nothing is known of its like, in tokens.
 const OUTPUT_USUAL: u64 = 500;
@@ -47,8 +48,8 @@ pub(crate) struct Acted {
     pub(crate) native: bool,
     /// What was changed, for the answer's header and the ledger.
     pub(crate) changes: Vec<String>,
-    /// At which level the agent is told by this call.
-    pub(crate) told: Option<Level>,
+    /// That the agent is told by this call.
+    pub(crate) told: Option<Claim>,
 }
 
 /// One call and what is needed to change it.
@@ -93,6 +94,14 @@ pub(crate) fn act(
         acting,
         measures: measured.of(&acting),
     };
+    if acting.level < Level::Red && authorize::is_last(attempt, upstream, facts) {
+        // As it is it would take its agent's wrap-up call: cheaper it may not have to.
+        let acting = Acting {
+            level: Level::Red,
+            ..acting
+        };
+        return Act { acting, ..act }.act(body);
+    }
     act.act(body)
 }
 
@@ -177,7 +186,8 @@ impl Act<'_> {
                 step => self.step(step, &mut acted, &mut steps),
             }
         }
-        self.tell(tells, &mut acted, &mut steps);
+        let last = self.is_last(body, &steps);
+        self.tell(tells, last, &mut acted, &mut steps);
         let edits = steps.edits();
         if edits != Edits::default() {
             acted.body = Some(Bytes::from(self.facts.edit(body, &edits)));
@@ -266,14 +276,35 @@ impl Act<'_> {
             .is_some_and(|(before, after)| after < before)
     }
 
+    /// Says whether the call, as it is changed so far, is its agent's wrap-up call.
+    fn is_last(&self, body: &Bytes, steps: &Steps) -> bool {
+        if self.acting.level < Level::Red {
+            return false;
+        }
+        let edits = steps.edits();
+        if edits == Edits::default() {
+            return authorize::is_last(self.attempt, self.upstream, self.facts);
+        }
+        let changed = self.facts.edit(body, &edits);
+        let facts = RequestFacts::read(self.facts.wire, &changed);
+        facts.is_ok_and(|facts| authorize::is_last(self.attempt, self.upstream, &facts))
+    }
+
     /// Tells the agent once at each level, and with its wrap-up call that it is its last.
-    fn tell(&self, tells: bool, acted: &mut Acted, steps: &mut Steps) {
+    fn tell(&self, tells: bool, last: bool, acted: &mut Acted, steps: &mut Steps) {
         let Attempt { state, budget, .. } = self.attempt;
-        let last = self.acting.level == Level::Black && budget.headroom().may_finalize;
-        let due = last || (tells && self.acting.level < Level::Black);
-        if !due || !state.told.is_due(budget.id(), self.acting.level) {
+        let level = if last {
+            Level::Black
+        } else {
+            self.acting.level
+        };
+        let due = last || (tells && level < Level::Black);
+        if !due {
             return;
         }
+        let Some(claim) = state.told.claim(budget.id(), level) else {
+            return;
+        };
         let sight = notice::sight(self.attempt, &self.acting);
         if let Some(budget) = sight.task_budget()
             && self.measures.notice == NoticeForm::Native
@@ -285,11 +316,12 @@ impl Act<'_> {
             acted.note("notice", "native");
         } else if self.facts.takes_notice() {
             steps.notice = Some(sight.text(last));
-            acted.note("notice", self.acting.level.name());
+            acted.note("notice", if last { "last" } else { level.name() });
         } else {
+            state.told.take_back(claim);
             return;
         }
-        acted.told = Some(self.acting.level);
+        acted.told = Some(claim);
     }
 
     fn class<'c>(&self, agent: &'c str, model: &'c str) -> CallClass<'c> {

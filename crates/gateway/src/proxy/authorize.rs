@@ -140,6 +140,37 @@ pub(crate) async fn authorize(
     Ok((hold, asked))
 }
 
+/// Says whether a call would be its agent's wrap-up call: nothing but what is kept for that is
+/// left for it. As far as can be told before its hold is taken.
+pub(crate) fn is_last(
+    attempt: &Attempt<'_>,
+    upstream: &Upstream,
+    facts: &RequestFacts<'_>,
+) -> bool {
+    let Attempt { state, budget, .. } = attempt;
+    let room = budget.headroom();
+    let (now, provider) = (state.fisc.now(), upstream.provider().name());
+    let price = state.prices.price(Some(provider), &facts.model, now);
+    let (true, Price::Known(price)) = (room.may_finalize, price) else {
+        return false;
+    };
+    let class = Class {
+        upstream: provider,
+        model: facts.model.as_ref().into(),
+        agent: budget.path(),
+    };
+    let sizer = Sizer {
+        state,
+        facts,
+        class: &class,
+        pricing: &Pricing::Known(price),
+        limits: &state.prices.limits(Some(provider), &facts.model, now),
+        service_tier: service_tier(facts, upstream),
+        output_max: None,
+    };
+    matches!(sizer.plan(&room, &mut None), Plan::Never { .. })
+}
+
 fn price(attempt: &Attempt<'_>, provider: &str, now: Timestamp) -> Result<Pricing, Refusal> {
     let state = attempt.state;
     if let Price::Known(price) = state.prices.price(Some(provider), attempt.model, now) {

@@ -45,6 +45,7 @@ fn used_up(agent: &str) -> (Vec<Value>, usize) {
     let report = world.json("report.json");
     let run = report["run"].as_str().expect("a run");
     compare(&truth, &world.ledger_of(run), &by_name);
+    println!("{}", finished.stdout);
     let lines = finished.stdout.lines();
     let lines = lines.map(|line| serde_json::from_str(line).expect("the program prints JSON"));
     (
@@ -60,7 +61,7 @@ fn most_at_once(truth: &Path, label: &str) -> usize {
     let records: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).expect("a record"))
-        .filter(|record: &Value| record["state"] == "ended" && record["user"] == label)
+        .filter(|record: &Value| record["state"] == "ended" && record["label"] == label)
         .collect();
     assert_eq!(records.len(), 4, "each slowed call is made once");
     let at = |record: &Value, name: &str| record[name].as_u64().expect("a time");
@@ -91,7 +92,11 @@ fn check(agent: &str, models: [&str; 2], at_red: &[&str], cut: &str) {
         .flat_map(|line| text(line, "changed").split(' '))
         .filter_map(|change| change.strip_prefix("notice="))
         .collect();
-    assert_eq!(told, ["yellow", "orange", "red", "black"], "{lines:#?}");
+    assert_eq!(
+        told,
+        ["yellow", "orange", "red", "last"],
+        "as printed above"
+    );
     // From Red on a cheaper model serves, and nothing else is asked for than fits.
     for line in lines.iter().filter(|line| line["status"] == 200) {
         let changed = text(line, "changed");
@@ -104,8 +109,11 @@ fn check(agent: &str, models: [&str; 2], at_red: &[&str], cut: &str) {
         }
     }
     let cheaper = |line: &&Value| text(line, "changed").contains("model=");
-    let wrap_up = |line: &&Value| text(line, "changed").contains("notice=black");
-    assert!(lines.iter().filter(cheaper).count() >= 3, "{lines:#?}");
+    let wrap_up = |line: &&Value| text(line, "changed").contains("notice=last");
+    assert!(
+        lines.iter().filter(cheaper).count() >= 3,
+        "as printed above"
+    );
     // Half of what was in flight before: two of four, and all four are served in the end.
     assert_eq!(at_once, 2, "calls at Orange");
     let slowed = lines.iter().filter(|line| line["op"] == "slowed");
@@ -136,22 +144,22 @@ fn check(agent: &str, models: [&str; 2], at_red: &[&str], cut: &str) {
 #[test]
 fn openai_whole_answers() {
     let models = ["gpt-4o", "gpt-4o-mini"];
-    check("openai-whole", models, &["choices=1"], "length");
+    check("openai-whole", models, &["choices=1"], "stop");
 }
 
 #[test]
 fn openai_streams() {
-    check("openai-stream", ["gpt-4o", "gpt-4o-mini"], &[], "length");
+    check("openai-stream", ["gpt-4o", "gpt-4o-mini"], &[], "stop");
 }
 
 #[test]
 fn anthropic_whole_answers() {
     let models = ["claude-sonnet-4-5", "claude-haiku-4-5"];
-    check("anthropic-whole", models, &[], "max_tokens");
+    check("anthropic-whole", models, &[], "end_turn");
 }
 
 #[test]
 fn anthropic_streams() {
     let models = ["claude-sonnet-4-5", "claude-haiku-4-5"];
-    check("anthropic-stream", models, &[], "max_tokens");
+    check("anthropic-stream", models, &[], "end_turn");
 }

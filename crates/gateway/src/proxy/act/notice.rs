@@ -20,6 +20,13 @@ const TASK_BUDGET_MIN: i64 = 20_000;
 #[derive(Debug, Default)]
 pub(crate) struct Told(Mutex<BTreeMap<BudgetId, Level>>);
 
+/// That one call tells its agent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    agent: BudgetId,
+    before: Option<Level>,
+}
+
 /// What a caller may know of the budget that binds it.
 pub(super) struct Sight {
     level: Level,
@@ -64,14 +71,25 @@ fn of_resource(status: &BudgetStatus, resource: Resource) -> Option<(i64, i64)> 
 // === impl Told ===
 
 impl Told {
-    /// Says whether an agent has not been told at this level, or one above it.
-    pub(crate) fn is_due(&self, agent: BudgetId, level: Level) -> bool {
-        self.all().get(&agent).is_none_or(|told| *told < level)
+    /// Notes that an agent is told at a level, unless it was at this one or one above it: of
+    /// calls at once only one tells it.
+    pub(crate) fn claim(&self, agent: BudgetId, level: Level) -> Option<Claim> {
+        let mut all = self.all();
+        let before = all.get(&agent).copied();
+        if before.is_some_and(|told| told >= level) {
+            return None;
+        }
+        all.insert(agent, level);
+        Some(Claim { agent, before })
     }
 
-    /// Notes that an agent is told.
-    pub(crate) fn note(&self, agent: BudgetId, level: Level) {
-        self.all().insert(agent, level);
+    /// Takes back that an agent is told: the call was not made.
+    pub(crate) fn take_back(&self, Claim { agent, before }: Claim) {
+        let mut all = self.all();
+        match before {
+            Some(level) => all.insert(agent, level),
+            None => all.remove(&agent),
+        };
     }
 
     /// An agent whose budget is Green again is told anew when it is not.
