@@ -26,6 +26,19 @@ pub enum Event {
         /// How much the overrun grew.
         by: Amount,
     },
+    /// What a budget spends leads beyond 95 % of its limit.
+    Forecast {
+        /// The budget.
+        budget: BudgetId,
+        /// The resource.
+        resource: Resource,
+        /// What it is expected to have spent at its horizon.
+        at_horizon: i64,
+        /// Its limit.
+        limit: i64,
+        /// Whether it is so likely that its level acts one step early.
+        raised: bool,
+    },
     /// A hold used a budget's wrap-up reserve.
     Finalize {
         /// The budget of the agent.

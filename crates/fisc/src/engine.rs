@@ -14,6 +14,7 @@ use fisc_ledger::{BudgetRow, CallLabel, Entry, Facts, Journal, Note, OpenHold, R
 
 use crate::calendar::Zones;
 use crate::error::Error;
+use crate::foresight::Foresight;
 use crate::queue::Queue;
 use crate::terms_text::{self, Standing};
 use crate::throttle::Throttle;
@@ -51,6 +52,8 @@ pub(crate) struct Engine {
     pub(crate) queue: Queue,
     /// When calls are due where they are slowed.
     pub(crate) throttle: Throttle,
+    /// Where spending leads.
+    pub(crate) foresight: Foresight,
     /// When what siblings share was last divided in a round.
     pub(crate) divided: Option<Timestamp>,
     /// What is to be noted with the next entry.
@@ -88,6 +91,7 @@ impl Engine {
             in_doubt: HashMap::new(),
             queue: Queue::default(),
             throttle: Throttle::default(),
+            foresight: Foresight::new(Timestamp(i64::MIN)),
             divided: None,
             notes: Vec::new(),
         }
@@ -114,6 +118,7 @@ impl Engine {
             engine.doubt(hold, now)?;
         }
         engine.events.clear();
+        engine.foresight = Foresight::new(now);
         Ok(engine)
     }
 
@@ -129,6 +134,7 @@ impl Engine {
         let budget = self
             .tree
             .allocate(now, parent, name, terms, &mut self.events)?;
+        self.expect_newcomer(budget);
         // As the tree fixed them: an automatic guarantee, an inherited window.
         let (name, terms) = (name.to_owned(), self.standing_text(budget));
         self.notes = notes(budget);
@@ -173,7 +179,8 @@ impl Engine {
 
     /// Returns the level that acts on calls of a budget.
     pub(crate) fn acting(&self, budget: BudgetId) -> Acting {
-        self.tree.acting(budget)
+        let acting = self.tree.acting(budget);
+        self.foresight.raise(&self.tree, budget, acting)
     }
 
     pub(crate) fn hold(
@@ -232,6 +239,7 @@ impl Engine {
             return Ok((receipt, None));
         };
         (self.throttle).spent(&self.tree, now, hold.budget, hold.opened, amount);
+        self.foresight.spent(&self.tree, now, hold.budget, amount);
         let overrun = receipt.overrun;
         let settled = Entry::Settle {
             id,

@@ -1,6 +1,8 @@
 //! Sharing at work: release, loans, predictions, and the loop that divides anew.
 
-use fisc_core::{Amount, BudgetId, Freezer, Limits, Loan, Terms, TimeUs, Timestamp};
+use fisc_core::{
+    Amount, BudgetId, BudgetView, Freezer, Limits, Loan, State, Terms, TimeUs, Timestamp,
+};
 use fisc_ledger::{Entry, Note, Ticket};
 
 use crate::engine::{Engine, Written};
@@ -136,6 +138,11 @@ impl Fisc {
 impl Engine {
     fn release(&mut self, now: Timestamp, id: BudgetId) -> Result<Written<()>, Error> {
         self.admits()?;
+        // As it stood: at its end nothing is left of its level.
+        let ends = |view: &BudgetView<'_>| view.terms.state != State::Released && view.open == 0;
+        if self.tree.budget(id).is_some_and(|view| ends(&view)) {
+            self.finish(id);
+        }
         self.tree.release(now, id, &mut self.events)?;
         let terms = self.standing_text(id);
         let ticket = self.append(now, Entry::Terms { budget: id, terms });

@@ -1,0 +1,441 @@
+//! Foresight: where the spending of each budget leads, and what follows from it.
+//!
+//! Every settlement is added to the courses of its path; once a second those that changed are
+//! judged, outside of the engine's lock. A total beyond 95 % of the limit warns, once a crossing;
+//! where even the lower end of its interval is beyond, the level of that budget acts one step
+//! early, but never at Black. Nothing is refused and nothing booked because of a forecast.
+
+mod courses;
+mod learned;
+mod outlook;
+
+use std::collections::VecDeque;
+
+use fisc_core::{
+    Acting, Amount, BudgetId, BudgetView, Estimate, Event, Level, Limits, Method, Resource,
+    Timestamp, Tree, sharing::Sharing,
+};
+use fisc_ledger::{Entry, Note, Reader};
+
+use self::courses::{Courses, Leads};
+use self::learned::{Learned, Lesson};
+use self::outlook::{Judged, Question};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::handle::Fisc;
+
+pub(crate) use self::learned::NOTES;
+pub use self::learned::PastRuns;
+pub use self::outlook::ForecastView;
+
+/// The most forecasts that are judged a second.
+const JUDGED_MAX: usize = 256;
+
+/// How many entries are read at a time.
+const PAGE: usize = 1_000;
+
+/// Where the spending of the budgets of one tree leads.
+#[derive(Debug)]
+pub struct Foresight {
+    courses: Courses,
+    learned: Learned,
+    /// Runs that finished and were not learned from yet.
+    finished: VecDeque<Lesson>,
+    /// How many levels act one step early.
+    raised: usize,
+    /// The budget to begin with when the next ones are judged.
+    next: usize,
+}
+
+// === impl Foresight ===
+
+impl Foresight {
+    /// Follows what is spent from some time on.
+    pub(crate) fn new(begun: Timestamp) -> Foresight {
+        Foresight {
+            courses: Courses::new(begun),
+            learned: Learned::default(),
+            finished: VecDeque::new(),
+            raised: 0,
+            next: 0,
+        }
+    }
+
+    /// Follows what a ledger says was spent, for whoever reads it beside its writer. Reads every
+    /// entry.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn read(reader: &Reader, tree: &Tree) -> Result<Foresight, Error> {
+        let mut foresight = Foresight::new(Timestamp(i64::MIN));
+        let notes = reader.notes(NOTES)?;
+        foresight.learned.restore(&notes);
+        let mut seq = 0;
+        loop {
+            let page = reader.entries(seq, PAGE)?;
+            for row in &page {
+                if let Entry::Settle { amount, .. } = &row.entry {
+                    foresight.courses.add(tree, row.at, row.budget, *amount);
+                }
+            }
+            match page.last() {
+                Some(last) => seq = last.seq,
+                None => return Ok(foresight),
+            }
+        }
+    }
+
+    /// Takes what finished runs taught earlier, instead of what is known; says whether it could
+    /// be read.
+    pub fn recall(&mut self, past: &PastRuns) -> bool {
+        self.learned.recall(past)
+    }
+
+    /// Forecasts each resource of a budget of which something was spent.
+    pub fn forecast(
+        &self,
+        tree: &Tree,
+        now: Timestamp,
+        id: BudgetId,
+        method: Method,
+    ) -> Vec<ForecastView> {
+        let questions = self.questions(tree, now, id, method);
+        questions.iter().map(|asked| asked.answer(now)).collect()
+    }
+
+    /// Returns what a run of a class is expected to spend before it starts.
+    pub(crate) fn expected(&self, class: &str, resource: Resource) -> Option<Estimate<i64>> {
+        learned::before_start(self.learned.of(class, resource)?)
+    }
+
+    pub(crate) fn restore(&mut self, notes: &[(String, String)]) {
+        self.learned.restore(notes);
+    }
+
+    /// Adds a settled call.
+    pub(crate) fn spent(&mut self, tree: &Tree, now: Timestamp, budget: BudgetId, amount: Amount) {
+        self.courses.add(tree, now, budget, amount);
+    }
+
+    /// Returns the level that acts where some act one step early.
+    pub(crate) fn raise(&self, tree: &Tree, leaf: BudgetId, acting: Acting) -> Acting {
+        if self.raised == 0 {
+            return acting;
+        }
+        let mut worst = acting;
+        let mut covered = [false; Resource::COUNT];
+        let mut next = tree.budget(leaf);
+        while let Some(view) = next {
+            next = view.parent.and_then(|parent| tree.budget(parent));
+            if view.terms.observed {
+                continue;
+            }
+            let trail = self.courses.get(view.id);
+            for resource in Resource::ALL {
+                let i = resource.index();
+                let raised = trail.is_some_and(|trail| trail.leads[i] == Leads::Raised);
+                let level = view.levels[i].up().unwrap_or(Level::Red).min(Level::Red);
+                if raised && !covered[i] && level > worst.level {
+                    worst = Acting {
+                        level,
+                        budget: view.id,
+                        resource: Some(resource),
+                    };
+                }
+                covered[i] |= view.load.get(resource) < view.claim.get(resource);
+            }
+        }
+        worst
+    }
+
+    /// Learns later from a budget that ended, and from all below it, unless one could not go on.
+    fn finish(&mut self, tree: &Tree, top: BudgetId) {
+        let below: Vec<BudgetId> = (self.courses.from(0))
+            .filter(|id| tree.is_within(*id, top))
+            .collect();
+        for id in below {
+            let Some(trail) = self.courses.take(id) else {
+                continue;
+            };
+            self.raised -= trail.raised();
+            let Some(view) = tree.budget(id) else {
+                continue;
+            };
+            // Who was stopped at a limit would teach that its kind needs less than it does.
+            let stopped = tree.binding_level(id).0 == Level::Black;
+            if stopped || !view.terms.window.is_none() {
+                continue;
+            }
+            for (resource, course) in Resource::ALL.into_iter().zip(trail.courses) {
+                let all = view.spent.get(resource);
+                let whole = |course: &fisc_core::Course| course.spent() >= all - all / 20;
+                if let Some(course) = course.filter(whole) {
+                    let class = learned::class(&view);
+                    self.finished
+                        .push_back(Lesson::new(class, resource, course));
+                }
+            }
+        }
+    }
+
+    fn questions(
+        &self,
+        tree: &Tree,
+        now: Timestamp,
+        id: BudgetId,
+        method: Method,
+    ) -> Vec<Question> {
+        let Some(view) = tree.budget(id) else {
+            return Vec::new();
+        };
+        let present = |since| {
+            self.courses
+                .get(id)
+                .is_some_and(|trail| trail.since == since)
+        };
+        if !(tree.counts_since(id)).is_some_and(|(since, _)| present(since)) {
+            // The window that these courses are of is over.
+            return Vec::new();
+        }
+        let asked = |resource| Some(self.question(&view, resource, now)?.by(method));
+        Resource::ALL.into_iter().filter_map(asked).collect()
+    }
+
+    fn question(
+        &self,
+        view: &BudgetView<'_>,
+        resource: Resource,
+        now: Timestamp,
+    ) -> Option<Question> {
+        let trail = self.courses.get(view.id)?;
+        let history = self.learned.of(learned::class(view), resource);
+        Question::new(view, resource, trail, now, history)
+    }
+
+    /// Returns what is to be judged anew: where something was spent since, or something acts.
+    fn due(&mut self, tree: &Tree, now: Timestamp) -> Vec<Question> {
+        let mut due = Vec::new();
+        let ids: Vec<BudgetId> = self.courses.from(self.next).collect();
+        for id in ids {
+            if due.len() >= JUDGED_MAX {
+                self.next = id.0 as usize;
+                return due;
+            }
+            let (Some(view), Some((since, _))) = (tree.budget(id), tree.counts_since(id)) else {
+                continue;
+            };
+            if !self.is_due(id, since) {
+                continue;
+            }
+            let shares = is_shared_by_need(tree, &view);
+            for resource in [Resource::Tokens, Resource::Cost] {
+                let asked = self.question(&view, resource, now);
+                let asked = asked.map(|asked| asked.sharing(shares));
+                due.extend(asked.filter(Question::matters));
+            }
+        }
+        due
+    }
+
+    fn is_due(&mut self, id: BudgetId, since: Timestamp) -> bool {
+        let Some(trail) = self.courses.get_mut(id) else {
+            return false;
+        };
+        if trail.since != since {
+            // Its window is over, and with it whatever was foreseen in it.
+            self.raised -= trail.raised();
+            trail.leads = [Leads::default(); Resource::COUNT];
+            trail.restart(since);
+        }
+        std::mem::take(&mut trail.is_new) || trail.is_alarming()
+    }
+
+    /// Lets what was judged act; returns what budgets are found to need.
+    fn act(
+        &mut self,
+        tree: &Tree,
+        judged: Vec<Judged>,
+        events: &mut Vec<Event>,
+    ) -> Vec<(BudgetId, Resource, i64)> {
+        let mut needs = Vec::new();
+        for judged in judged {
+            let Judged {
+                budget,
+                resource,
+                leads,
+                ..
+            } = judged;
+            let trail = self.courses.get_mut(budget);
+            let Some(trail) = trail.filter(|trail| trail.since == judged.since) else {
+                continue;
+            };
+            needs.extend(judged.need.map(|need| (budget, resource, need)));
+            let before = std::mem::replace(&mut trail.leads[resource.index()], leads);
+            self.raised += usize::from(leads == Leads::Raised);
+            self.raised -= usize::from(before == Leads::Raised);
+            let observed = tree.budget(budget).is_some_and(|view| view.terms.observed);
+            if leads > before && !(observed && before == Leads::Beyond) {
+                events.push(Event::Forecast {
+                    budget,
+                    resource,
+                    at_horizon: judged.at_horizon,
+                    limit: judged.limit,
+                    raised: leads == Leads::Raised && !observed,
+                });
+            }
+        }
+        needs
+    }
+}
+
+/// Says whether a budget's siblings get more or less by what it needs.
+fn is_shared_by_need(tree: &Tree, view: &BudgetView<'_>) -> bool {
+    let parent = view.parent.and_then(|parent| tree.budget(parent));
+    let by_need = parent
+        .is_some_and(|parent| matches!(parent.terms.sharing, Sharing::Dynamic | Sharing::Auction));
+    let lends = || {
+        let own = |loan: &fisc_core::Loan| loan.lender == view.id || loan.borrower == view.id;
+        tree.loans().iter().any(own)
+    };
+    by_need || lends()
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Predicts the need of a newcomer whose siblings share by need, as its kind is known.
+    pub(crate) fn expect_newcomer(&mut self, id: BudgetId) {
+        let Some(view) = self.tree.budget(id) else {
+            return;
+        };
+        if !is_shared_by_need(&self.tree, &view) {
+            return;
+        }
+        let class = learned::class(&view);
+        let mut need = view.need;
+        for resource in [Resource::Tokens, Resource::Cost] {
+            let declared = view.terms.need.get(resource);
+            let expected = self.foresight.expected(class, resource);
+            if let (None, Some(expected)) = (declared, expected) {
+                need = need.with(resource, Some(expected.point.max(1)));
+            }
+        }
+        self.expect(id, need);
+    }
+
+    /// Says that a budget is about to end by itself.
+    pub(crate) fn finish(&mut self, id: BudgetId) {
+        self.foresight.finish(&self.tree, id);
+    }
+
+    fn foresaw(&mut self, judged: Vec<Judged>) {
+        let needs = self.foresight.act(&self.tree, judged, &mut self.events);
+        for (id, resource, need) in needs {
+            if let Some(view) = self.tree.budget(id) {
+                let need = view.need.with(resource, Some(need));
+                self.expect(id, need);
+            }
+        }
+    }
+
+    fn expect(&mut self, id: BudgetId, need: Limits) {
+        let expected = self.tree.expect(id, need);
+        debug_assert!(expected.is_ok(), "no need is predicted below 0");
+    }
+}
+
+// === impl Fisc ===
+
+impl Fisc {
+    /// Moves the levels of elapsed time, divides anew what siblings share, judges where spending
+    /// leads, and wakes waiters whose deadline may have come or who may have room now. To be
+    /// called about once a second.
+    pub fn tick(&self) {
+        let now = self.now();
+        self.learn();
+        let (due, moved) = {
+            let mut guard = self.shared.engine();
+            let engine = &mut *guard;
+            let divided = engine.divide(now);
+            let before = engine.events.len();
+            engine.tree.tick(now, &mut engine.events);
+            let moved = engine.events.len() > before;
+            let due = engine.foresight.due(&engine.tree, now);
+            (due, moved || divided)
+        };
+        if !due.is_empty() {
+            let judged = due.iter().map(|asked| asked.judge(now)).collect();
+            self.shared.engine().foresaw(judged);
+        }
+        if moved {
+            self.shared.made_room();
+        }
+    }
+
+    /// Forecasts each resource of a budget of which something was spent, in the order of
+    /// [`Resource::ALL`]; estimates, by any method.
+    pub fn forecast(&self, id: BudgetId, method: Method) -> Vec<ForecastView> {
+        let now = self.now();
+        let questions = {
+            let engine = self.shared.engine();
+            engine.foresight.questions(&engine.tree, now, id, method)
+        };
+        questions.iter().map(|asked| asked.answer(now)).collect()
+    }
+
+    /// Returns what the next run of a class is expected to spend, where at least five are known.
+    /// The class of an agent is its name without a number at its end, the root's is empty.
+    pub fn expected(&self, class: &str, resource: Resource) -> Option<Estimate<i64>> {
+        self.shared.engine().foresight.expected(class, resource)
+    }
+
+    /// Takes what finished runs taught earlier, instead of what is known; says whether all of it
+    /// could be read.
+    pub fn recall<'p>(&self, past: impl IntoIterator<Item = &'p PastRuns>) -> bool {
+        let mut engine = self.shared.engine();
+        let learned = &mut engine.foresight.learned;
+        past.into_iter()
+            .fold(true, |all, past| learned.recall(past) && all)
+    }
+
+    /// Learns from the tree as from a run that ended by itself, and returns all that is known.
+    pub fn completed(&self) -> Vec<PastRuns> {
+        {
+            let mut engine = self.shared.engine();
+            if let Some(root) = engine.tree.root() {
+                engine.finish(root);
+            }
+        }
+        self.learn();
+        self.shared.engine().foresight.learned.all()
+    }
+
+    /// Learns from the runs that finished, one at a time and outside of the lock, and notes it.
+    pub(crate) fn learn(&self) {
+        loop {
+            let lesson = {
+                let foresight = &mut self.shared.engine().foresight;
+                let Some(mut lesson) = foresight.finished.pop_front() else {
+                    return;
+                };
+                foresight.learned.prepare(&mut lesson);
+                lesson
+            };
+            let learned = lesson.learn();
+            if let Some(note) = self.keep(lesson, learned) {
+                self.note(note);
+            }
+        }
+    }
+
+    fn keep(&self, lesson: Lesson, learned: fisc_core::History) -> Option<Note> {
+        let foresight = &mut self.shared.engine().foresight;
+        match foresight.learned.take(lesson, learned) {
+            Ok(note) => Some(note),
+            Err(lesson) => {
+                foresight.finished.push_back(lesson);
+                None
+            }
+        }
+    }
+}
