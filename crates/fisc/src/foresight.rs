@@ -5,24 +5,25 @@
 //! where even the lower end of its interval is beyond, the level of that budget acts one step
 //! early, but never at Black. Nothing is refused and nothing booked because of a forecast.
 
+mod ask;
 mod courses;
 mod learned;
 mod outlook;
 
 use std::collections::VecDeque;
 
+use fisc_core::sharing::Sharing;
 use fisc_core::{
-    Acting, Amount, BudgetId, BudgetView, Estimate, Event, Level, Limits, Method, Resource,
-    Timestamp, Tree, sharing::Sharing,
+    Acting, Amount, BudgetId, BudgetView, Estimate, Event, Level, Limits, Method, Money, Resource,
+    TimeUs, Timestamp, Tree,
 };
-use fisc_ledger::{Entry, Note, Reader};
+use fisc_ledger::{Entry, Reader};
 
 use self::courses::{Courses, Leads};
 use self::learned::{Learned, Lesson};
 use self::outlook::{Judged, Question};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::handle::Fisc;
 
 pub(crate) use self::learned::NOTES;
 pub use self::learned::PastRuns;
@@ -30,6 +31,9 @@ pub use self::outlook::ForecastView;
 
 /// The most forecasts that are judged a second.
 const JUDGED_MAX: usize = 256;
+
+/// How many entries a reader looks back at most.
+const READ_MAX: u64 = 200_000;
 
 /// How many entries are read at a time.
 const PAGE: usize = 1_000;
@@ -47,6 +51,15 @@ pub struct Foresight {
     next: usize,
 }
 
+/// What is foreseen for the calls of one budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Foreseen {
+    /// What the nearest budget of which something can be said will have spent at its horizon.
+    pub cost: Option<Money>,
+    /// How long until the first limit on the path is spent.
+    pub limit_in: Option<TimeUs>,
+}
+
 // === impl Foresight ===
 
 impl Foresight {
@@ -61,16 +74,18 @@ impl Foresight {
         }
     }
 
-    /// Follows what a ledger says was spent, for whoever reads it beside its writer. Reads every
-    /// entry.
+    /// Follows what the last entries of a ledger say was spent, for whoever reads it beside its
+    /// writer.
     ///
     /// # Errors
     /// When the ledger cannot be read.
     pub fn read(reader: &Reader, tree: &Tree) -> Result<Foresight, Error> {
-        let mut foresight = Foresight::new(Timestamp(i64::MIN));
+        let mut seq = last_entry(reader)?.saturating_sub(READ_MAX);
+        let first = reader.entries(seq, 1)?;
+        let begun = first.first().filter(|row| row.seq > 1).map(|row| row.at);
+        let mut foresight = Foresight::new(begun.unwrap_or(Timestamp(i64::MIN)));
         let notes = reader.notes(NOTES)?;
         foresight.learned.restore(&notes);
-        let mut seq = 0;
         loop {
             let page = reader.entries(seq, PAGE)?;
             for row in &page {
@@ -99,7 +114,8 @@ impl Foresight {
         id: BudgetId,
         method: Method,
     ) -> Vec<ForecastView> {
-        let questions = self.questions(tree, now, id, method);
+        let deadline = tree.budget(id).and_then(|view| view.deadline);
+        let questions = self.questions(tree, (now, deadline), id, method);
         questions.iter().map(|asked| asked.answer(now)).collect()
     }
 
@@ -148,8 +164,37 @@ impl Foresight {
         worst
     }
 
+    fn foreseen(
+        &self,
+        tree: &Tree,
+        now: Timestamp,
+        (id, root): (BudgetId, BudgetId),
+        deadline: Option<Timestamp>,
+    ) -> Foreseen {
+        let mut foreseen = Foreseen::default();
+        let mut next = Some(id).filter(|id| tree.is_within(*id, root));
+        while let Some(id) = next {
+            let Some(view) = tree.budget(id) else { break };
+            next = view.parent.filter(|_| id != root);
+            let said = self.courses.get(id).map(|trail| trail.said);
+            let said = said.unwrap_or_default();
+            for said in said.iter().flatten() {
+                let gone = now.since(said.at).0;
+                let left = said.limit_in.map(|time| TimeUs((time.0 - gone).max(0)));
+                foreseen.limit_in = foreseen.limit_in.into_iter().chain(left).min();
+            }
+            // One that rests on a deadline out of sight would tell of it.
+            let in_sight = view.deadline.is_none() || view.deadline == deadline;
+            let total = said[Resource::Cost.index()].and_then(|said| said.at_horizon);
+            if in_sight && foreseen.cost.is_none() {
+                foreseen.cost = total.map(Money::from_nanos);
+            }
+        }
+        foreseen
+    }
+
     /// Learns later from a budget that ended, and from all below it, unless one could not go on.
-    fn finish(&mut self, tree: &Tree, top: BudgetId) {
+    fn finish(&mut self, tree: &Tree, top: BudgetId, teaches: bool) {
         let below: Vec<BudgetId> = (self.courses.from(0))
             .filter(|id| tree.is_within(*id, top))
             .collect();
@@ -163,14 +208,16 @@ impl Foresight {
             };
             // Who was stopped at a limit would teach that its kind needs less than it does.
             let stopped = tree.binding_level(id).0 == Level::Black;
-            if stopped || !view.terms.window.is_none() {
+            if stopped || !teaches || !view.terms.window.is_none() {
                 continue;
             }
-            for (resource, course) in Resource::ALL.into_iter().zip(trail.courses) {
+            // What a kind takes in active time nothing rests on.
+            let taught = [Resource::Tokens, Resource::Cost].into_iter();
+            for (resource, course) in taught.zip(trail.courses) {
                 let all = view.spent.get(resource);
                 let whole = |course: &fisc_core::Course| course.spent() >= all - all / 20;
                 if let Some(course) = course.filter(whole) {
-                    let class = learned::class(&view);
+                    let class = learned::class(tree, id);
                     self.finished
                         .push_back(Lesson::new(class, resource, course));
                 }
@@ -181,7 +228,7 @@ impl Foresight {
     fn questions(
         &self,
         tree: &Tree,
-        now: Timestamp,
+        until: (Timestamp, Option<Timestamp>),
         id: BudgetId,
         method: Method,
     ) -> Vec<Question> {
@@ -197,19 +244,24 @@ impl Foresight {
             // The window that these courses are of is over.
             return Vec::new();
         }
-        let asked = |resource| Some(self.question(&view, resource, now)?.by(method));
+        let asked = |resource| {
+            let asked = self.question(tree, &view, resource, until)?;
+            Some(asked.by(method))
+        };
         Resource::ALL.into_iter().filter_map(asked).collect()
     }
 
     fn question(
         &self,
+        tree: &Tree,
         view: &BudgetView<'_>,
         resource: Resource,
-        now: Timestamp,
+        until: (Timestamp, Option<Timestamp>),
     ) -> Option<Question> {
         let trail = self.courses.get(view.id)?;
-        let history = self.learned.of(learned::class(view), resource);
-        Question::new(view, resource, trail, now, history)
+        let class = learned::class(tree, view.id);
+        let history = self.learned.of(&class, resource);
+        Question::new(view, resource, trail, until, history)
     }
 
     /// Returns what is to be judged anew: where something was spent since, or something acts.
@@ -229,7 +281,7 @@ impl Foresight {
             }
             let shares = is_shared_by_need(tree, &view);
             for resource in [Resource::Tokens, Resource::Cost] {
-                let asked = self.question(&view, resource, now);
+                let asked = self.question(tree, &view, resource, (now, view.deadline));
                 let asked = asked.map(|asked| asked.sharing(shares));
                 due.extend(asked.filter(Question::matters));
             }
@@ -269,6 +321,7 @@ impl Foresight {
             let Some(trail) = trail.filter(|trail| trail.since == judged.since) else {
                 continue;
             };
+            trail.said[resource.index()] = Some(judged.said);
             needs.extend(judged.need.map(|need| (budget, resource, need)));
             let before = std::mem::replace(&mut trail.leads[resource.index()], leads);
             self.raised += usize::from(leads == Leads::Raised);
@@ -286,6 +339,20 @@ impl Foresight {
         }
         needs
     }
+}
+
+/// Finds the number of the last entry.
+fn last_entry(reader: &Reader) -> Result<u64, Error> {
+    let (mut before, mut after) = (0u64, 1u64 << 48);
+    while after - before > 1 {
+        let middle = u64::midpoint(before, after);
+        if reader.entries(middle - 1, 1)?.is_empty() {
+            after = middle;
+        } else {
+            before = middle;
+        }
+    }
+    Ok(before)
 }
 
 /// Says whether a budget's siblings get more or less by what it needs.
@@ -311,11 +378,11 @@ impl Engine {
         if !is_shared_by_need(&self.tree, &view) {
             return;
         }
-        let class = learned::class(&view);
+        let class = learned::class(&self.tree, id);
         let mut need = view.need;
         for resource in [Resource::Tokens, Resource::Cost] {
             let declared = view.terms.need.get(resource);
-            let expected = self.foresight.expected(class, resource);
+            let expected = self.foresight.expected(&class, resource);
             if let (None, Some(expected)) = (declared, expected) {
                 need = need.with(resource, Some(expected.point.max(1)));
             }
@@ -323,9 +390,9 @@ impl Engine {
         self.expect(id, need);
     }
 
-    /// Says that a budget is about to end by itself.
-    pub(crate) fn finish(&mut self, id: BudgetId) {
-        self.foresight.finish(&self.tree, id);
+    /// Says that a budget is about to end, and whether by itself.
+    pub(crate) fn finish(&mut self, id: BudgetId, teaches: bool) {
+        self.foresight.finish(&self.tree, id, teaches);
     }
 
     fn foresaw(&mut self, judged: Vec<Judged>) {
@@ -341,101 +408,5 @@ impl Engine {
     fn expect(&mut self, id: BudgetId, need: Limits) {
         let expected = self.tree.expect(id, need);
         debug_assert!(expected.is_ok(), "no need is predicted below 0");
-    }
-}
-
-// === impl Fisc ===
-
-impl Fisc {
-    /// Moves the levels of elapsed time, divides anew what siblings share, judges where spending
-    /// leads, and wakes waiters whose deadline may have come or who may have room now. To be
-    /// called about once a second.
-    pub fn tick(&self) {
-        let now = self.now();
-        self.learn();
-        let (due, moved) = {
-            let mut guard = self.shared.engine();
-            let engine = &mut *guard;
-            let divided = engine.divide(now);
-            let before = engine.events.len();
-            engine.tree.tick(now, &mut engine.events);
-            let moved = engine.events.len() > before;
-            let due = engine.foresight.due(&engine.tree, now);
-            (due, moved || divided)
-        };
-        if !due.is_empty() {
-            let judged = due.iter().map(|asked| asked.judge(now)).collect();
-            self.shared.engine().foresaw(judged);
-        }
-        if moved {
-            self.shared.made_room();
-        }
-    }
-
-    /// Forecasts each resource of a budget of which something was spent, in the order of
-    /// [`Resource::ALL`]; estimates, by any method.
-    pub fn forecast(&self, id: BudgetId, method: Method) -> Vec<ForecastView> {
-        let now = self.now();
-        let questions = {
-            let engine = self.shared.engine();
-            engine.foresight.questions(&engine.tree, now, id, method)
-        };
-        questions.iter().map(|asked| asked.answer(now)).collect()
-    }
-
-    /// Returns what the next run of a class is expected to spend, where at least five are known.
-    /// The class of an agent is its name without a number at its end, the root's is empty.
-    pub fn expected(&self, class: &str, resource: Resource) -> Option<Estimate<i64>> {
-        self.shared.engine().foresight.expected(class, resource)
-    }
-
-    /// Takes what finished runs taught earlier, instead of what is known; says whether all of it
-    /// could be read.
-    pub fn recall<'p>(&self, past: impl IntoIterator<Item = &'p PastRuns>) -> bool {
-        let mut engine = self.shared.engine();
-        let learned = &mut engine.foresight.learned;
-        past.into_iter()
-            .fold(true, |all, past| learned.recall(past) && all)
-    }
-
-    /// Learns from the tree as from a run that ended by itself, and returns all that is known.
-    pub fn completed(&self) -> Vec<PastRuns> {
-        {
-            let mut engine = self.shared.engine();
-            if let Some(root) = engine.tree.root() {
-                engine.finish(root);
-            }
-        }
-        self.learn();
-        self.shared.engine().foresight.learned.all()
-    }
-
-    /// Learns from the runs that finished, one at a time and outside of the lock, and notes it.
-    pub(crate) fn learn(&self) {
-        loop {
-            let lesson = {
-                let foresight = &mut self.shared.engine().foresight;
-                let Some(mut lesson) = foresight.finished.pop_front() else {
-                    return;
-                };
-                foresight.learned.prepare(&mut lesson);
-                lesson
-            };
-            let learned = lesson.learn();
-            if let Some(note) = self.keep(lesson, learned) {
-                self.note(note);
-            }
-        }
-    }
-
-    fn keep(&self, lesson: Lesson, learned: fisc_core::History) -> Option<Note> {
-        let foresight = &mut self.shared.engine().foresight;
-        match foresight.learned.take(lesson, learned) {
-            Ok(note) => Some(note),
-            Err(lesson) => {
-                foresight.finished.push_back(lesson);
-                None
-            }
-        }
     }
 }

@@ -31,7 +31,7 @@ pub use fisc_core::{
 pub use fisc_ledger::{
     CallLabel, Durability, Facts, Filter, GroupBy, Note, Outcome, Reader, RollupRow, Totals,
 };
-pub use foresight::{ForecastView, Foresight, PastRuns};
+pub use foresight::{ForecastView, Foreseen, Foresight, PastRuns};
 pub use handle::{Budget, BudgetStatus, Fisc, Standing};
 pub use hold::{Charge, Hold, Settled};
 pub use open::{COUNTING_KEY, Options};

@@ -114,12 +114,21 @@ impl Watched {
 
     fn show(&mut self) {
         for event in self.fisc.take_events() {
-            if let Event::LevelChanged {
-                budget, from, to, ..
-            } = event
-                && to > from
-            {
-                self.status.level(&self.fisc, budget, to);
+            match event {
+                Event::LevelChanged {
+                    budget, from, to, ..
+                } if to > from => self.status.level(&self.fisc, budget, to),
+                Event::Forecast {
+                    budget,
+                    resource,
+                    at_horizon,
+                    limit,
+                    ..
+                } => {
+                    let totals = (at_horizon, limit);
+                    self.status.forecast(&self.fisc, budget, resource, totals);
+                }
+                _ => {}
             }
         }
         self.status.draw(&self.fisc);

@@ -3,7 +3,7 @@
 //! A settlement adds some numbers a budget and resource. How many budgets are followed is bounded;
 //! beyond that, calls of budgets without a course of their own are followed above them.
 
-use fisc_core::{Amount, BudgetId, Course, Resource, Timestamp, Tree};
+use fisc_core::{Amount, BudgetId, Course, Resource, TimeUs, Timestamp, Tree};
 
 /// The most budgets that are followed; a course takes up to 1.6 KB, a budget three of them.
 const FOLLOWED_MAX: usize = 4_096;
@@ -19,6 +19,16 @@ pub(super) struct Trail {
     pub(super) is_new: bool,
     /// Where each resource was found to lead.
     pub(super) leads: [Leads; Resource::COUNT],
+    /// What was said of each resource then.
+    pub(super) said: [Option<Said>; Resource::COUNT],
+}
+
+/// What was last said of a resource.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said {
+    pub(super) at: Timestamp,
+    pub(super) at_horizon: Option<i64>,
+    pub(super) limit_in: Option<TimeUs>,
 }
 
 /// Where the spending of a resource leads, as it was last judged.
@@ -126,6 +136,7 @@ impl Trail {
             courses: [const { None }; Resource::COUNT],
             is_new: false,
             leads: [Leads::default(); Resource::COUNT],
+            said: [None; Resource::COUNT],
         }
     }
 

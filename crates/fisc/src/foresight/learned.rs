@@ -1,14 +1,15 @@
 //! What finished runs taught, by the class of the agent, and how that is kept.
 //!
-//! A class is the agent's name without a number at its end, so that `coder-1` and `coder-2` are of
-//! one; the root's is empty. A run is finished when its budget is released, or when the program
+//! A class is the agent's path below the root, every name without a number at its end, so that
+//! `team/coder-1` and `team/coder-2` are of one, and nobody is told of another team's; the root's
+//! is empty. A run is finished when its budget is released, or when the program
 //! around it says so. Each is kept as a note, in as many places as runs are remembered, so that
 //! the notes of a ledger do not grow for ever.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fisc_core::{BudgetView, Course, Estimate, History, Resource};
+use fisc_core::{BudgetId, Course, Estimate, History, Resource, Tree};
 use fisc_ledger::Note;
 
 /// What the keys of notes on finished runs begin with.
@@ -26,7 +27,8 @@ const RUNS_MIN: usize = 5;
 /// What the finished runs of one class taught about one resource, as plain numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PastRuns {
-    /// The class: an agent's name without a number at its end; empty for the root.
+    /// The class: an agent's path below the root, names without numbers at their ends; empty for
+    /// the root.
     pub class: String,
     /// The resource.
     pub resource: Resource,
@@ -58,14 +60,18 @@ struct Class {
 }
 
 /// Returns the class of a budget.
-pub(super) fn class<'a>(view: &BudgetView<'a>) -> &'a str {
-    if view.parent.is_none() {
-        return "";
-    }
-    let digits = |c: char| c.is_ascii_digit();
+pub(super) fn class(tree: &Tree, id: BudgetId) -> String {
+    let path = tree.path(id);
+    let names = path.split('/').skip(1).map(kind);
+    names.collect::<Vec<_>>().join("/")
+}
+
+/// Returns a name without a number at its end.
+fn kind(name: &str) -> &str {
     let joint = |c: char| matches!(c, '-' | '_' | '.' | '#');
-    let kind = view.name.trim_end_matches(digits).trim_end_matches(joint);
-    if kind.is_empty() { view.name } else { kind }
+    let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let kind = kind.trim_end_matches(joint);
+    if kind.is_empty() { name } else { kind }
 }
 
 /// Returns what a run is expected to spend before it starts; `None` while too few are known.
@@ -79,9 +85,9 @@ pub(super) fn before_start(history: &History) -> Option<Estimate<i64>> {
 // === impl Lesson ===
 
 impl Lesson {
-    pub(super) fn new(class: &str, resource: Resource, course: Course) -> Lesson {
+    pub(super) fn new(class: String, resource: Resource, course: Course) -> Lesson {
         Lesson {
-            class: class.to_owned(),
+            class,
             resource,
             course,
             known: None,
@@ -127,7 +133,7 @@ impl Learned {
         place.history = Some(Arc::new(learned));
         place.taught += 1;
         let slot = place.taught % RUNS_KEPT;
-        let numbers = last.iter().map(f64::to_string).collect::<Vec<_>>();
+        let numbers = plain(&last).iter().map(f64::to_string).collect::<Vec<_>>();
         Ok(Note {
             key: format!("{NOTES}{class}/{resource}/{slot}"),
             value: Some(format!("{} {}", place.taught, numbers.join(" "))),
@@ -181,7 +187,7 @@ impl Learned {
                 Some(PastRuns {
                     class: class.clone(),
                     resource,
-                    runs: history.to_parts(),
+                    runs: history.to_parts().iter().map(|run| plain(run)).collect(),
                 })
             };
             let places = Resource::ALL.into_iter().zip(places);
@@ -207,6 +213,21 @@ impl Learned {
         }
         &mut self.classes.entry(class.to_owned()).or_default()[resource.index()]
     }
+}
+
+/// Rounds what is no whole number to five digits: nothing is known better.
+fn plain(run: &[f64]) -> Vec<f64> {
+    let round = |number: &f64| (number * 1e5).round() / 1e5;
+    let whole = |number: &f64| number.fract() == 0.0;
+    run.iter()
+        .map(|number| {
+            if whole(number) {
+                *number
+            } else {
+                round(number)
+            }
+        })
+        .collect()
 }
 
 fn named(name: &str) -> Option<Resource> {

@@ -11,7 +11,7 @@ use fisc_core::{
     Timestamp, Window,
 };
 
-use super::courses::{Leads, Trail};
+use super::courses::{Leads, Said, Trail};
 
 /// From this part of its limit on a total is beyond it, and below this one it is not any more.
 const BEYOND: Permille = Permille(950);
@@ -35,6 +35,8 @@ pub struct ForecastView {
     pub at_horizon: Option<Estimate<i64>>,
     /// How long until the limit is spent; `None` without one, or after fewer than four calls.
     pub limit_in: Option<Estimate<TimeUs>>,
+    /// By how many settled calls.
+    pub calls: u64,
     /// What the course looks like.
     pub shape: Option<Shape>,
     /// Earlier runs of the class that are known.
@@ -75,22 +77,23 @@ pub(super) struct Judged {
     pub(super) leads: Leads,
     pub(super) limit: i64,
     pub(super) at_horizon: i64,
+    pub(super) said: Said,
     pub(super) need: Option<i64>,
 }
 
 /// Returns what a budget may spend of a resource in its present window, or ever.
-pub(super) fn limit(view: &BudgetView<'_>, resource: Resource) -> Option<i64> {
+fn limit(view: &BudgetView<'_>, resource: Resource) -> Option<i64> {
     let more = view.loaned.saturating_add(view.carried).get(resource);
     let limit = view.terms.limits.get(resource)?;
     Some(limit.saturating_add(more).max(0))
 }
 
 /// Returns until when a budget's spending is foreseen: its deadline, or the end of its window.
-pub(super) fn horizon(view: &BudgetView<'_>) -> Option<Timestamp> {
+fn horizon(view: &BudgetView<'_>, deadline: Option<Timestamp>) -> Option<Timestamp> {
     // A rolling window has no end at which anything begins anew.
     let calendar = matches!(view.terms.window, Window::Calendar { .. });
     let window = view.window.map(|span| span.end).filter(|_| calendar);
-    view.deadline.into_iter().chain(window).min()
+    deadline.into_iter().chain(window).min()
 }
 
 /// Predicts what a budget will have spent when it is done. An estimate says least near its end:
@@ -105,12 +108,12 @@ fn need(spent: i64, estimate: i64) -> i64 {
 // === impl Question ===
 
 impl Question {
-    /// Asks about a resource of a budget; `None` where nothing was spent of it.
+    /// Asks about a resource of a budget until a deadline; `None` where nothing was spent of it.
     pub(super) fn new(
         view: &BudgetView<'_>,
         resource: Resource,
         trail: &Trail,
-        now: Timestamp,
+        (now, deadline): (Timestamp, Option<Timestamp>),
         history: Option<&Arc<History>>,
     ) -> Option<Question> {
         let course = trail.courses[resource.index()].clone()?;
@@ -124,7 +127,9 @@ impl Question {
             course,
             spent: view.window_spent.get(resource),
             limit: limit(view, resource).filter(|_| !rolling),
-            horizon: horizon(view).filter(|_| !rolling).map(|end| end.since(now)),
+            horizon: horizon(view, deadline)
+                .filter(|_| !rolling)
+                .map(|end| end.since(now)),
             for_good: view.terms.window.is_none(),
             history: history.cloned(),
             leads: trail.leads[resource.index()],
@@ -145,19 +150,11 @@ impl Question {
 
     /// Says whether anything could follow from the answer.
     pub(super) fn matters(&self) -> bool {
-        let foreseen = self.horizon.is_some() || (self.for_good && self.history.is_some());
-        let limited = self.limit.is_some_and(|limit| limit > 0);
-        (foreseen && limited) || self.leads > Leads::Within || self.shares
+        self.limit.is_some() || self.leads > Leads::Within || self.shares
     }
 
     /// Answers in full.
     pub(super) fn answer(&self, now: Timestamp) -> ForecastView {
-        let history = self.history.as_deref();
-        let need = self.limit.map(|limit| limit.saturating_sub(self.spent));
-        let limit_in = need.and_then(|need| {
-            self.course
-                .time_to_by(self.method, now, need.max(0), history)
-        });
         ForecastView {
             resource: self.resource,
             method: self.method,
@@ -165,9 +162,10 @@ impl Question {
             limit: self.limit,
             horizon: self.horizon,
             at_horizon: self.at_horizon(now),
-            limit_in,
+            limit_in: self.limit_in(now),
+            calls: self.course.calls(),
             shape: self.course.shape(),
-            runs: history.map_or(0, History::runs),
+            runs: self.history.as_deref().map_or(0, History::runs),
             raised: self.leads == Leads::Raised && !self.observed,
         }
     }
@@ -196,6 +194,11 @@ impl Question {
             leads,
             limit,
             at_horizon: point.unwrap_or(self.spent),
+            said: Said {
+                at: now,
+                at_horizon: point,
+                limit_in: self.limit_in(now).map(|time| time.point),
+            },
             need: self.shares.then(|| self.need()).flatten(),
         }
     }
@@ -216,6 +219,12 @@ impl Question {
             (Some(timed), _) => Some(timed),
             (None, alone) => alone,
         }
+    }
+
+    fn limit_in(&self, now: Timestamp) -> Option<Estimate<TimeUs>> {
+        let need = self.limit?.saturating_sub(self.spent).max(0);
+        let history = self.history.as_deref();
+        self.course.time_to_by(self.method, now, need, history)
     }
 
     fn need(&self) -> Option<i64> {
