@@ -58,8 +58,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
             symbol(level.name()),
             level.name()
         );
-        for (_, said) in forecast.iter().flat_map(describe_resources) {
-            println!("  forecast (estimated): {said}");
+        for (name, _, said) in forecast.iter().flat_map(describe_resources) {
+            println!("  forecast of {name} (estimated): {said}");
         }
     }
     Ok(match level {

@@ -77,9 +77,9 @@ fn print(row: &ForecastRow, goes_on: bool) {
     }
     for budget in &row.budgets {
         println!(" {}", budget.path);
-        for (resource, said) in describe_resources(budget) {
+        for (name, resource, said) in describe_resources(budget) {
             let profile = resource.profile.as_ref().map(describe_profile);
-            println!("   {said}");
+            println!("   {name}: {said}");
             let runs = match resource.earlier_runs {
                 0 => String::new(),
                 runs => format!(", {runs} earlier runs"),

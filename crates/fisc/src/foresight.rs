@@ -19,7 +19,7 @@ use fisc_core::{
 };
 use fisc_ledger::{Entry, Reader};
 
-use self::courses::{Courses, Leads};
+use self::courses::{Courses, Leads, Said};
 use self::learned::{Learned, Lesson};
 use self::outlook::{Judged, Question};
 use crate::engine::Engine;
@@ -31,6 +31,9 @@ pub use self::outlook::ForecastView;
 
 /// The most forecasts that are judged a second.
 const JUDGED_MAX: usize = 256;
+
+/// What was said longer ago is told to nobody.
+const STALE: TimeUs = TimeUs(10_000_000);
 
 /// How many entries a reader looks back at most.
 const READ_MAX: u64 = 200_000;
@@ -164,13 +167,7 @@ impl Foresight {
         worst
     }
 
-    fn foreseen(
-        &self,
-        tree: &Tree,
-        now: Timestamp,
-        (id, root): (BudgetId, BudgetId),
-        deadline: Option<Timestamp>,
-    ) -> Foreseen {
+    fn foreseen(&self, tree: &Tree, now: Timestamp, (id, root): (BudgetId, BudgetId)) -> Foreseen {
         let mut foreseen = Foreseen::default();
         let mut next = Some(id).filter(|id| tree.is_within(*id, root));
         while let Some(id) = next {
@@ -178,13 +175,13 @@ impl Foresight {
             next = view.parent.filter(|_| id != root);
             let said = self.courses.get(id).map(|trail| trail.said);
             let said = said.unwrap_or_default();
+            let recent = |said: Option<Said>| said.filter(|said| now.since(said.at) <= STALE);
+            let said = said.map(recent);
             for said in said.iter().flatten() {
-                let gone = now.since(said.at).0;
-                let left = said.limit_in.map(|time| TimeUs((time.0 - gone).max(0)));
-                foreseen.limit_in = foreseen.limit_in.into_iter().chain(left).min();
+                foreseen.limit_in = foreseen.limit_in.into_iter().chain(said.limit_in).min();
             }
             // One that rests on a deadline out of sight would tell of it.
-            let in_sight = view.deadline.is_none() || view.deadline == deadline;
+            let in_sight = view.deadline == deadline_within(tree, id, root);
             let total = said[Resource::Cost.index()].and_then(|said| said.at_horizon);
             if in_sight && foreseen.cost.is_none() {
                 foreseen.cost = total.map(Money::from_nanos);
@@ -276,7 +273,8 @@ impl Foresight {
             let (Some(view), Some((since, _))) = (tree.budget(id), tree.counts_since(id)) else {
                 continue;
             };
-            if !self.is_due(id, since) {
+            // Who is answered next is told of a limit by now.
+            if !self.is_due(id, since) && view.open == 0 {
                 continue;
             }
             let shares = is_shared_by_need(tree, &view);
@@ -339,6 +337,21 @@ impl Foresight {
         }
         needs
     }
+}
+
+/// Returns the earliest deadline on a path from `top` down; `None` also where `top` is not on it.
+fn deadline_within(tree: &Tree, id: BudgetId, top: BudgetId) -> Option<Timestamp> {
+    let (mut deadline, mut next) = (None, Some(id));
+    while let Some(at) = next {
+        let view = tree.budget(at)?;
+        let own = view.terms.elapsed.map(|span| view.allocated.after(span));
+        deadline = deadline.into_iter().chain(own).min();
+        if at == top {
+            return deadline;
+        }
+        next = view.parent;
+    }
+    None
 }
 
 /// Finds the number of the last entry.

@@ -183,16 +183,17 @@ fn write_forecast(out: &mut impl Write, report: &Report) -> io::Result<()> {
     else {
         return Ok(());
     };
-    for (_, part) in describe_resources(whole) {
+    for (_, _, part) in describe_resources(whole) {
         writeln!(out, " forecast ({}, estimated): {part}", forecast.method)?;
     }
     Ok(())
 }
 
-/// Describes where each resource of a budget leads, as far as there is something to say.
+/// Names each resource of a budget and describes where it leads, as far as there is something to
+/// say.
 pub(crate) fn describe_resources(
     whole: &BudgetForecast,
-) -> impl Iterator<Item = (&ResourceForecast, String)> {
+) -> impl Iterator<Item = (&'static str, &ResourceForecast, String)> {
     let cost = |units| show_cost(Money::from_nanos(units));
     let tokens = |units| format!("{} tokens", show_tokens(Tokens(units)));
     let time = |units| format!("{} in calls", show_duration(TimeUs(units)));
@@ -200,18 +201,26 @@ pub(crate) fn describe_resources(
         Some(left) => format!("in {}", show_millis(left)),
         None => "when it is done".to_owned(),
     };
+    let BudgetForecast {
+        cost: of_cost,
+        tokens: of_tokens,
+        active_time,
+        ..
+    } = whole;
     let parts = [
-        (&whole.cost, describe_forecast(&whole.cost, &horizon, cost)),
+        ("cost", of_cost, describe_forecast(of_cost, &horizon, cost)),
         (
-            &whole.tokens,
-            describe_forecast(&whole.tokens, &horizon, tokens),
+            "tokens",
+            of_tokens,
+            describe_forecast(of_tokens, &horizon, tokens),
         ),
         (
-            &whole.active_time,
-            describe_forecast(&whole.active_time, &horizon, time),
+            "active time",
+            active_time,
+            describe_forecast(active_time, &horizon, time),
         ),
     ];
-    let said = |(row, part): (_, Option<String>)| Some((row, part?));
+    let said = |(name, row, part): (_, _, Option<String>)| Some((name, row, part?));
     parts.into_iter().filter_map(said)
 }
 

@@ -4,7 +4,7 @@ use fisc_core::{BudgetId, Estimate, Method, Resource, Timestamp};
 use fisc_ledger::Note;
 
 use super::learned::{Lesson, PastRuns};
-use super::{ForecastView, Foreseen};
+use super::{ForecastView, Foreseen, deadline_within};
 use crate::handle::Fisc;
 
 // === impl Fisc ===
@@ -48,19 +48,22 @@ impl Fisc {
     /// As [`Fisc::forecast`], up to the deadline that is seen from the path `root` on, and not
     /// beyond: of what lies above it nothing is told.
     pub fn forecast_within(&self, id: BudgetId, root: &str, method: Method) -> Vec<ForecastView> {
-        let deadline = self.standing(id, root).and_then(|at| at.deadline);
+        let deadline = {
+            let engine = self.shared.engine();
+            let top = engine.tree.find(root);
+            top.and_then(|top| deadline_within(&engine.tree, id, top))
+        };
         self.forecast_until(id, method, deadline)
     }
 
-    /// Returns what was last foreseen for the calls of a budget, at most a second ago, by the
-    /// budgets that are seen from the path `root` on. As cheap as a look at the room.
+    /// Returns what was foreseen a moment ago for the calls of a budget, by the budgets that are
+    /// seen from the path `root` on. As cheap as a look at the room.
     pub fn foreseen(&self, id: BudgetId, root: &str) -> Foreseen {
-        let deadline = self.standing(id, root).and_then(|at| at.deadline);
         let now = self.now();
         let engine = self.shared.engine();
         let (tree, foresight) = (&engine.tree, &engine.foresight);
         match tree.find(root) {
-            Some(root) => foresight.foreseen(tree, now, (id, root), deadline),
+            Some(root) => foresight.foreseen(tree, now, (id, root)),
             None => Foreseen::default(),
         }
     }

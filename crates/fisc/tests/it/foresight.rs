@@ -372,3 +372,47 @@ async fn a_ledger_that_is_read_says_what_its_writer_says() {
     let cost = Amount::ZERO.cost();
     assert_eq!(play.fisc.status(root).expect("there").spent.cost(), cost);
 }
+
+#[tokio::test]
+async fn what_rests_on_a_deadline_out_of_sight_is_told_to_nobody_below() {
+    let play = Play::new();
+    let root = play.allocate("org", within(1_000, 100)).await;
+    let limited = Terms {
+        limits: fisc::Limits::NONE.with(Resource::Cost, Some(1_000)),
+        ..Terms::default()
+    };
+    let team = play.allocate("org/team", limited).await;
+    for _ in 0..6 {
+        play.clock.advance(TimeUs(SECOND));
+        let amount = Amount::from_raw([20, 20, 0]);
+        let budget = play.fisc.budget("org/team").expect("it is there");
+        let hold = budget.hold("call", amount, NOW).await.expect("room");
+        let settled = hold.settle_amount(amount).expect("it is open");
+        settled.durable().await.expect("a disk");
+    }
+    play.fisc.tick();
+    let owners = play.fisc.foreseen(team, "org");
+    assert!(
+        owners.cost > Some(fisc::Money::from_nanos(1_000)),
+        "{owners:?}"
+    );
+    let teams = play.fisc.foreseen(team, "org/team");
+    assert_eq!(teams.cost, None);
+    assert!(
+        teams.limit_in > owners.limit_in,
+        "the tokens are the owner's"
+    );
+    let total = |seen_from: &str| {
+        let views = play.fisc.forecast_within(team, seen_from, Method::Fisc);
+        views[0].at_horizon.map(|total| total.point)
+    };
+    assert!(total("org") > Some(1_000));
+    assert_eq!(total("org/team"), None);
+    assert_eq!(
+        play.fisc.foreseen(root, "org/team"),
+        fisc::Foreseen::default()
+    );
+    // What was said a while ago is told no more.
+    play.clock.advance(TimeUs(11 * SECOND));
+    assert_eq!(play.fisc.foreseen(team, "org"), fisc::Foreseen::default());
+}
