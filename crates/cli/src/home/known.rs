@@ -16,12 +16,12 @@ use super::{Home, make_private};
 struct Known {
     /// The command.
     command: String,
-    classes: Vec<Class>,
+    classes: Vec<Taught>,
 }
 
 /// What the runs of one class spent of one resource.
 #[derive(Debug, Serialize, Deserialize)]
-struct Class {
+struct Taught {
     /// Empty for the run as a whole.
     class: String,
     resource: String,
@@ -40,7 +40,7 @@ impl Home {
         let Ok(known) = serde_json::from_slice::<Known>(&text) else {
             return Vec::new();
         };
-        known.classes.into_iter().filter_map(Class::past).collect()
+        known.classes.into_iter().filter_map(Taught::past).collect()
     }
 
     /// Keeps what the runs of a command taught instead of what was known.
@@ -49,7 +49,7 @@ impl Home {
         make_private(&self.root.join("known"))?;
         let known = Known {
             command: command.to_owned(),
-            classes: past.into_iter().map(Class::new).collect(),
+            classes: past.into_iter().map(Taught::new).collect(),
         };
         // Written beside and moved there: who reads finds the old or the new one.
         let beside = file.with_extension(format!("{}.new", std::process::id()));
@@ -67,11 +67,11 @@ impl Home {
     }
 }
 
-// === impl Class ===
+// === impl Taught ===
 
-impl Class {
-    fn new(past: PastRuns) -> Class {
-        Class {
+impl Taught {
+    fn new(past: PastRuns) -> Taught {
+        Taught {
             class: past.class,
             resource: past.resource.name().to_owned(),
             runs: past.runs,

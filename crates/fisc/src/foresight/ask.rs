@@ -95,8 +95,11 @@ impl Fisc {
     pub fn recall<'p>(&self, past: impl IntoIterator<Item = &'p PastRuns>) -> bool {
         let mut engine = self.shared.engine();
         let learned = &mut engine.foresight.learned;
-        past.into_iter()
-            .fold(true, |all, past| learned.recall(past) && all)
+        let mut all = true;
+        for past in past {
+            all &= learned.recall(past);
+        }
+        all
     }
 
     /// Learns from the tree as from a run that ended by itself, and returns all that is known.

@@ -52,6 +52,9 @@ pub(crate) struct Learned {
     classes: HashMap<String, [Class; Resource::COUNT]>,
 }
 
+/// A run as it was noted: which it was of its class, and its numbers.
+type Noted = (u64, Vec<f64>);
+
 #[derive(Debug, Default)]
 struct Class {
     /// How many runs ever taught.
@@ -142,7 +145,7 @@ impl Learned {
 
     /// Takes what earlier processes noted; what cannot be read is left out.
     pub(super) fn restore(&mut self, notes: &[(String, String)]) {
-        let mut found: HashMap<(&str, usize), Vec<(u64, Vec<f64>)>> = HashMap::new();
+        let mut found: HashMap<(&str, usize), Vec<Noted>> = HashMap::new();
         for (key, value) in notes {
             let Some((class, resource)) = (key.rsplit_once('/'))
                 .and_then(|(place, _)| place.rsplit_once('/'))
