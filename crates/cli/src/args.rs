@@ -101,9 +101,15 @@ pub struct RunArgs {
         help_heading = "Budget"
     )]
     pub share: ShareArg,
-    /// When the budget runs out: keep 5 % for one last call each, or end the program
+    /// When the budget runs out: keep 5 % for one last call each, end the program, or only watch
     #[arg(long, value_enum, default_value = "finalize", help_heading = "Policy")]
     pub on_limit: OnLimit,
+    /// From 90 % on, let a cheaper model B serve calls of A (with * for any text), where it is
+    #[arg(long, value_name = "A=B", help_heading = "Policy")]
+    pub fallback_model: Vec<String>,
+    /// Tell agents once at 50, 75 and 90 % how much is left
+    #[arg(long, value_enum, value_name = "FORM", help_heading = "Policy")]
+    pub notice: Option<NoticeArg>,
     /// What a model without a known price does [default: deny under --cost, else free]
     #[arg(long, value_enum, value_name = "POLICY", help_heading = "Policy")]
     pub unknown_price: Option<UnknownPriceArg>,
@@ -206,6 +212,17 @@ pub enum OnLimit {
     Finalize,
     /// Nothing is kept back, and the program is ended.
     Stop,
+    /// Nothing is refused: all is computed and reported.
+    Observe,
+}
+
+/// How agents are told how their budgets stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NoticeArg {
+    /// By a line at the end of a message.
+    Message,
+    /// In the provider's own way where it has one, else by a line.
+    Native,
 }
 
 /// What a model without a known price does.

@@ -199,6 +199,7 @@ impl Run {
             upstreams: upstreams.collect::<Result<_, _>>()?,
             prices: self.plan.price_book()?,
             policy: self.plan.policy.clone(),
+            webhooks: Vec::new(),
         };
         let gateway = Gateway::start(parts, self.fisc.clone());
         let gateway = gateway.map_err(|error| Failure::internal(error.to_string()))?;

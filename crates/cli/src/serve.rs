@@ -46,9 +46,12 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<u8, Failure> {
         return Err(Failure::internal(error.to_string()));
     }
     for budget in &settings.budgets {
+        let id = fisc.budget(&budget.path)?.id();
         if budget.newcomers != Terms::default() {
-            let id = fisc.budget(&budget.path)?.id();
             settings.policy.newcomers.insert(id, budget.newcomers);
+        }
+        if let Some(measures) = &budget.measures {
+            settings.policy.measures.insert(id, measures.clone());
         }
     }
     let gateway = start(settings, prices, fisc.clone()).await?;
@@ -83,6 +86,7 @@ async fn start(settings: Settings, prices: PriceBook, fisc: Fisc) -> Result<Gate
         upstreams: settings.upstreams,
         prices,
         policy: settings.policy,
+        webhooks: settings.webhooks,
     };
     Gateway::start(parts, fisc).map_err(|error| Failure::internal(error.to_string()))
 }

@@ -5,6 +5,17 @@ use crate::id::BudgetId;
 use crate::level::Level;
 use crate::window::Span;
 
+/// What makes a program look as if it ran away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sign {
+    /// It asks the same again and again.
+    Repeats,
+    /// What it sends grows faster and faster.
+    Growth,
+    /// It calls far more often than it used to.
+    Rate,
+}
+
 /// What the elapsed clock or a resource of a budget did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -25,19 +36,6 @@ pub enum Event {
         budget: BudgetId,
         /// How much the overrun grew.
         by: Amount,
-    },
-    /// What a budget spends leads beyond 95 % of its limit.
-    Forecast {
-        /// The budget.
-        budget: BudgetId,
-        /// The resource.
-        resource: Resource,
-        /// What it is expected to have spent at its horizon.
-        at_horizon: i64,
-        /// Its limit.
-        limit: i64,
-        /// Whether it is so likely that its level acts one step early.
-        raised: bool,
     },
     /// A hold used a budget's wrap-up reserve.
     Finalize {
@@ -67,4 +65,83 @@ pub enum Event {
         /// What the last one left to it.
         carried: Amount,
     },
+    /// A budget was frozen, or goes on.
+    Frozen {
+        /// The budget.
+        budget: BudgetId,
+        /// Whether nothing is admitted now.
+        frozen: bool,
+    },
+    /// At this pace a limit will not last until the horizon.
+    Forecast {
+        /// The budget.
+        budget: BudgetId,
+        /// The resource.
+        resource: Resource,
+        /// What will have been spent at the horizon, in raw units.
+        total: i64,
+        /// The limit.
+        limit: i64,
+        /// Whether it is so likely that the level acts one step early.
+        raised: bool,
+    },
+    /// An agent looks as if it ran away.
+    Runaway {
+        /// Its budget.
+        budget: BudgetId,
+        /// What gave it away.
+        sign: Sign,
+    },
+}
+
+// === impl Event ===
+
+impl Event {
+    /// Returns the budget it is about; of a loan, whose limit rose.
+    pub const fn budget(&self) -> BudgetId {
+        match self {
+            Event::LevelChanged { budget, .. }
+            | Event::Overrun { budget, .. }
+            | Event::Finalize { budget }
+            | Event::Released { budget }
+            | Event::Lent {
+                borrower: budget, ..
+            }
+            | Event::WindowBegan { budget, .. }
+            | Event::Frozen { budget, .. }
+            | Event::Forecast { budget, .. }
+            | Event::Runaway { budget, .. } => *budget,
+        }
+    }
+
+    /// Returns the name of what happened, in the ledger and in alerts.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Event::LevelChanged { .. } => "level",
+            Event::Overrun { .. } => "overrun",
+            Event::Finalize { .. } => "finalize",
+            Event::Released { .. } => "released",
+            Event::Lent { .. } => "lent",
+            Event::WindowBegan { .. } => "window",
+            Event::Frozen { .. } => "frozen",
+            Event::Forecast { .. } => "forecast",
+            Event::Runaway { .. } => "runaway",
+        }
+    }
+}
+
+// === impl Sign ===
+
+impl Sign {
+    /// Every sign.
+    pub const ALL: [Sign; 3] = [Sign::Repeats, Sign::Growth, Sign::Rate];
+
+    /// Returns the sign's name in the ledger and in alerts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Sign::Repeats => "repeats",
+            Sign::Growth => "growth",
+            Sign::Rate => "rate",
+        }
+    }
 }

@@ -7,15 +7,17 @@
 use std::collections::HashMap;
 
 use fisc_core::{
-    Acting, Amount, BudgetId, Event, Headroom, HoldId, Loan, Receipt, Refusal, Restored, Terms,
-    Thresholds, Timestamp, Tree,
+    Acting, Amount, BudgetId, Event, Headroom, HoldId, Loan, Receipt, Refusal, Restored, State,
+    Terms, Thresholds, Timestamp, Tree,
 };
 use fisc_ledger::{BudgetRow, CallLabel, Entry, Facts, Journal, Note, OpenHold, Recovered, Ticket};
 
 use crate::calendar::Zones;
 use crate::error::Error;
+use crate::events::Ring;
 use crate::foresight::Foresight;
 use crate::queue::Queue;
+use crate::runaway::Raised;
 use crate::terms_text::{self, Standing};
 use crate::throttle::Throttle;
 use crate::wait::Asking;
@@ -46,7 +48,11 @@ pub(crate) struct Engine {
     pub(crate) journal: Option<Journal>,
     /// Nothing is admitted any more: what came would not be written.
     pub(crate) closed: bool,
+    /// What the last changes caused, until it is noted.
     pub(crate) events: Vec<Event>,
+    pub(crate) ring: Ring,
+    /// Budgets that are acted upon as if their level were one higher.
+    pub(crate) raised: HashMap<BudgetId, Raised>,
     pub(crate) in_doubt: HashMap<HoldId, InDoubt>,
     /// Calls that wait for room.
     pub(crate) queue: Queue,
@@ -88,6 +94,8 @@ impl Engine {
             journal: None,
             closed: false,
             events: Vec::new(),
+            ring: Ring::default(),
+            raised: HashMap::new(),
             in_doubt: HashMap::new(),
             queue: Queue::default(),
             throttle: Throttle::default(),
@@ -159,8 +167,13 @@ impl Engine {
         notes: impl FnOnce() -> Vec<Note>,
     ) -> Result<Written<()>, Error> {
         self.admits()?;
-        let sharing = self.tree.budget(budget).map(|view| view.terms.sharing);
+        let old = self.tree.budget(budget).map(|view| *view.terms);
+        let sharing = old.map(|old| old.sharing);
         self.tree.set_terms(budget, terms, &mut self.events)?;
+        let frozen = terms.state == State::Frozen;
+        if old.is_some_and(|old| (old.state == State::Frozen) != frozen) {
+            self.events.push(Event::Frozen { budget, frozen });
+        }
         if sharing != Some(terms.sharing) {
             // The old shares hold no more, and nobody else would say so.
             self.tree.rebalance(now, budget, &mut self.events)?;
@@ -177,9 +190,28 @@ impl Engine {
         Headroom { acting, ..room }
     }
 
-    /// Returns the level that acts on calls of a budget.
+    /// Returns the level that acts on calls of a budget: one above its own where a sign or a
+    /// forecast raised it.
     pub(crate) fn acting(&self, budget: BudgetId) -> Acting {
-        let acting = self.tree.acting(budget);
+        let mut acting = self.tree.acting(budget);
+        if self.raised.is_empty() {
+            return self.foresight.raise(&self.tree, budget, acting);
+        }
+        let mut next = self.tree.budget(budget);
+        while let Some(view) = next {
+            next = view.parent.and_then(|parent| self.tree.budget(parent));
+            let Some(raised) = self.raised.get(&view.id).filter(|_| !view.terms.observed) else {
+                continue;
+            };
+            let level = raised.lift(view.level());
+            if level > acting.level {
+                acting = Acting {
+                    level,
+                    budget: view.id,
+                    resource: view.worst(),
+                };
+            }
+        }
         self.foresight.raise(&self.tree, budget, acting)
     }
 

@@ -329,7 +329,7 @@ impl Foresight {
                 events.push(Event::Forecast {
                     budget,
                     resource,
-                    at_horizon: judged.at_horizon,
+                    total: judged.at_horizon,
                     limit: judged.limit,
                     raised: leads == Leads::Raised && !observed,
                 });

@@ -2,22 +2,21 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fisc_core::{
-    Acting, BudgetId, BudgetView, Event, Headroom, HoldId, Level, Limits, Resource, Span, Terms,
-    TimeUs, Timestamp, TokenCounting, Tree,
+    Acting, BudgetId, BudgetView, Headroom, HoldId, Level, Limits, Resource, Span, Terms, TimeUs,
+    Timestamp, TokenCounting, Tree,
 };
 use fisc_ledger::{Durability, Journal, Note};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::engine::{Engine, InDoubt};
 use crate::error::Error;
-
-/// How many events are kept for whoever watches; older ones are dropped, the ledger has all.
-const EVENTS_MAX: usize = 4096;
+use crate::events::{self, Locked};
+use crate::histogram::Histogram;
 
 /// How long closing waits for running calls to end.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -102,6 +101,10 @@ pub(crate) struct Shared {
     pub(crate) room: Notify,
     /// How many calls wait for room: while none does, nobody has to look who is first.
     pub(crate) waiting: AtomicUsize,
+    /// The number of the last event.
+    pub(crate) noted: watch::Sender<u64>,
+    /// How long levels took to be acted upon.
+    pub(crate) acted: Histogram,
     pub(crate) clock: Arc<dyn Clock>,
     counting: TokenCounting,
     /// The ledger's file, to open it anew after a storage error.
@@ -123,6 +126,8 @@ impl Fisc {
                 engine,
                 room: Notify::new(),
                 waiting: AtomicUsize::new(0),
+                noted: events::channel(),
+                acted: Histogram::default(),
                 clock,
                 counting,
                 file,
@@ -317,11 +322,6 @@ impl Fisc {
         }
     }
 
-    /// Takes the events since the last call, oldest first.
-    pub fn take_events(&self) -> Vec<Event> {
-        std::mem::take(&mut self.shared.engine().events)
-    }
-
     /// Returns which tokens count as `tokens` in this tree.
     pub fn counting(&self) -> TokenCounting {
         self.shared.counting
@@ -444,15 +444,10 @@ impl Shared {
         }
     }
 
-    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
-        let mut engine = self
-            .engine
-            .lock()
-            .expect("after a panic under this lock no figure can be trusted");
-        if engine.events.len() > EVENTS_MAX {
-            let surplus = engine.events.len() - EVENTS_MAX / 2;
-            engine.events.drain(..surplus);
-        }
+    pub(crate) fn engine(&self) -> Locked<'_> {
+        let engine = self.engine.lock();
+        let engine = engine.expect("after a panic under this lock no figure can be trusted");
+        let mut engine = Locked::new(engine, self);
         // Windows move by the clock alone: whoever looks or changes finds the present one.
         if engine.tree.has_windows() {
             engine.bring_to(self.clock.now());

@@ -232,6 +232,11 @@ mod tests {
         /// Says from which second on a call is due, of those that may be asked.
         #[track_caller]
         fn check(&mut self, seconds: i64, pace: bool, due: Option<i64>) {
+            self.check_micros(seconds, pace, due.map(|due| due * SECOND));
+        }
+
+        #[track_caller]
+        fn check_micros(&mut self, seconds: i64, pace: bool, due: Option<i64>) {
             let restraint = Restraint {
                 at: self.root,
                 halve: !pace,
@@ -241,7 +246,7 @@ mod tests {
             let judged = self
                 .throttle
                 .judge(&self.tree, now, self.root, Some(restraint));
-            let at = due.map(|due| Timestamp(due * SECOND));
+            let at = due.map(Timestamp);
             let expected = match due {
                 Some(0) => Err(Refusal::Throttled(self.root, None)),
                 Some(_) => Err(Refusal::Throttled(self.root, at)),
@@ -257,11 +262,11 @@ mod tests {
         let call = play.begin(0, 500);
         play.end(20, call);
         play.check(20, true, None);
-        // 500 tokens are left for 80 seconds; 100 of them are a fifth of the rest.
+        // Of 500 tokens 100 went; 400 are left for 75 seconds, and 100 last a quarter of them.
         let call = play.begin(20, 100);
         play.end(25, call);
-        play.check(25, true, Some(20 + 18));
-        play.check(38, true, None);
+        play.check_micros(25, true, Some((20 * 4 + 75) * SECOND / 4));
+        play.check(39, true, None);
         // Who comes late has saved up nothing.
         let call = play.begin(60, 80);
         play.end(60, call);

@@ -53,6 +53,10 @@ struct Config {
     #[serde(default)]
     key: Vec<KeyConfig>,
     prices: Option<PricesConfig>,
+    #[serde(default)]
+    runaway: OnRunawayConfig,
+    #[serde(default)]
+    webhook: Vec<WebhookConfig>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -70,6 +74,30 @@ enum OnDisconnectConfig {
     #[default]
     Drain,
     Cancel,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnRunawayConfig {
+    Off,
+    #[default]
+    Tell,
+    Raise,
+}
+
+/// Who is told what happens.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WebhookConfig {
+    url: Text,
+    secret_env: Option<Text>,
+    secret_file: Option<Spanned<PathBuf>>,
+    events: Option<Vec<Text>>,
+    min_level: Option<Text>,
+    #[serde(default)]
+    budgets: Vec<Text>,
+    #[serde(default)]
+    allow_private: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -160,10 +188,101 @@ struct BudgetConfig {
     roll_over: Option<Text>,
     #[serde(default)]
     frozen: bool,
+    /// Whether it only watches.
+    #[serde(default)]
+    observe: bool,
+    rate_per_minute: Option<AmountsConfig>,
+    levels: Option<LevelsConfig>,
+    actions: Option<ActionsConfig>,
+    /// Cheaper models by the names of dearer ones.
+    #[serde(default)]
+    fallback: BTreeMap<Text, Text>,
+    notice: Option<NoticeConfig>,
+    on_limit: Option<OnLimitConfig>,
     /// What agents get that nobody wrote down.
     newcomers: Option<Spanned<Box<BudgetConfig>>>,
     #[serde(default)]
     children: BTreeMap<Text, BudgetConfig>,
+}
+
+/// Where levels begin, of everything and where one resource differs.
+#[derive(Debug, Deserialize)]
+#[serde(from = "LevelsText")]
+struct LevelsConfig {
+    all: BeginsConfig,
+    cost: Option<BeginsConfig>,
+    tokens: Option<BeginsConfig>,
+    active_time: Option<BeginsConfig>,
+    time: Option<BeginsConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LevelsText {
+    yellow: Option<Text>,
+    orange: Option<Text>,
+    red: Option<Text>,
+    black: Option<Text>,
+    cost: Option<BeginsConfig>,
+    tokens: Option<BeginsConfig>,
+    active_time: Option<BeginsConfig>,
+    time: Option<BeginsConfig>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BeginsConfig {
+    yellow: Option<Text>,
+    orange: Option<Text>,
+    red: Option<Text>,
+    black: Option<Text>,
+}
+
+/// What is done at each level, about everything and where one resource differs.
+#[derive(Debug, Deserialize)]
+#[serde(from = "ActionsText")]
+struct ActionsConfig {
+    all: StepsConfig,
+    cost: Option<StepsConfig>,
+    tokens: Option<StepsConfig>,
+    active_time: Option<StepsConfig>,
+    time: Option<StepsConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ActionsText {
+    yellow: Option<Vec<Text>>,
+    orange: Option<Vec<Text>>,
+    red: Option<Vec<Text>>,
+    cost: Option<StepsConfig>,
+    tokens: Option<StepsConfig>,
+    active_time: Option<StepsConfig>,
+    time: Option<StepsConfig>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepsConfig {
+    yellow: Option<Vec<Text>>,
+    orange: Option<Vec<Text>>,
+    red: Option<Vec<Text>>,
+}
+
+/// How agents are told how their budget stands.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum NoticeConfig {
+    Message,
+    Native,
+}
+
+/// What happens to a call that finds nothing left.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnLimitConfig {
+    Stop,
+    Ask,
 }
 
 /// How children share what the budget has.
@@ -247,6 +366,41 @@ pub fn parse(
     let source = Source { file, text };
     let config: Config = toml::from_str(text).map_err(|error| source.toml(&error))?;
     settings::resolve(&config, source, directory, environment)
+}
+
+// === impl From for LevelsConfig and ActionsConfig ===
+
+impl From<LevelsText> for LevelsConfig {
+    fn from(text: LevelsText) -> LevelsConfig {
+        LevelsConfig {
+            all: BeginsConfig {
+                yellow: text.yellow,
+                orange: text.orange,
+                red: text.red,
+                black: text.black,
+            },
+            cost: text.cost,
+            tokens: text.tokens,
+            active_time: text.active_time,
+            time: text.time,
+        }
+    }
+}
+
+impl From<ActionsText> for ActionsConfig {
+    fn from(text: ActionsText) -> ActionsConfig {
+        ActionsConfig {
+            all: StepsConfig {
+                yellow: text.yellow,
+                orange: text.orange,
+                red: text.red,
+            },
+            cost: text.cost,
+            tokens: text.tokens,
+            active_time: text.active_time,
+            time: text.time,
+        }
+    }
 }
 
 // === impl Deserialize for GuaranteeConfig ===

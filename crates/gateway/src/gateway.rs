@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::alerts::{self, AlertCounts, Telling, Webhook};
 use crate::policy::Policy;
 use crate::proxy::identify::{Callers, Delegates, Hosts, Keyring};
 use crate::server::Server;
@@ -26,6 +27,9 @@ const REST_CHECK: Duration = Duration::from_millis(5);
 
 /// How long calls may take to end once they are told to.
 const ENDING_MAX: Duration = Duration::from_secs(2);
+
+/// How long the last alerts may take to be delivered.
+const ALERTS_MAX: Duration = Duration::from_secs(2);
 
 /// How long to pause between two tries to open a ledger anew.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
@@ -44,6 +48,8 @@ pub struct Parts {
     pub prices: PriceBook,
     /// What the owner decided about calls.
     pub policy: Policy,
+    /// Who is told what happens.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// A running gateway. Dropping it stops it at once; [`Gateway::shutdown`] drains it.
@@ -51,6 +57,7 @@ pub struct Gateway {
     state: Arc<State>,
     server: Server,
     ticker: Ticker,
+    telling: Telling,
 }
 
 /// Moves the levels of elapsed time.
@@ -97,20 +104,23 @@ impl Gateway {
             upstreams,
             prices,
             policy,
+            webhooks,
         } = parts;
         let hosts = Hosts::new(listener.local_addr()?.port(), hosts);
         let delegates = Delegates::new(fisc.clone());
         delegates.restore().map_err(io::Error::other)?;
         let callers = Callers::new(keyring, hosts, delegates);
-        let state = State::new(fisc, callers, upstreams, client(), prices, policy);
+        let state = State::new(fisc, callers, upstreams, client(), prices, policy, webhooks);
         state.api.restore(&state.fisc).map_err(io::Error::other)?;
         let state = Arc::new(state);
         let server = Server::start(listener, Arc::clone(&state))?;
+        let telling = alerts::start(&state);
         let ticker = tokio::spawn(tick(Arc::clone(&state)));
         Ok(Gateway {
             state,
             server,
             ticker: Ticker(ticker),
+            telling,
         })
     }
 
@@ -149,6 +159,11 @@ impl Gateway {
         self.state.traffic.only_refuses(self.state.fisc.ticks())
     }
 
+    /// Returns what became of the alerts that webhooks are told.
+    pub fn alerts(&self) -> AlertCounts {
+        self.state.alerts.counts()
+    }
+
     /// Returns how well input was estimated before calls.
     pub fn accuracy(&self) -> Accuracy {
         self.state.learned().accuracy()
@@ -166,6 +181,7 @@ impl Gateway {
             state,
             mut server,
             ticker,
+            telling,
         } = self;
         server.stop_accepting();
         if !rests(&state, &mut server, grace).await {
@@ -178,6 +194,8 @@ impl Gateway {
             tracing::warn!(holds = state.fisc.open_holds(), "holds are left open");
         }
         drop(ticker);
+        state.alerts.drain(ALERTS_MAX).await;
+        drop(telling);
     }
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod alerts;
 mod api;
 mod body;
 pub mod config;
@@ -15,9 +16,11 @@ mod server;
 mod state;
 mod upstream;
 
+pub use alerts::{AlertCounts, AlertKind, Webhook, WebhookError};
 pub use gateway::{Counts, Gateway, Parts};
 pub use policy::{
-    Action, Actions, Fallbacks, Measures, NoticeForm, OnDisconnect, OnLimit, Policy, UnknownPrice,
+    Action, Actions, Fallbacks, Measures, NoticeForm, OnDisconnect, OnLimit, OnRunaway, Policy,
+    UnknownPrice,
 };
 pub use proxy::identify::{Keyring, VirtualKey};
 pub use routes::Provider;

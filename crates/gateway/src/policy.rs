@@ -32,6 +32,18 @@ pub enum UnknownPrice {
     Free,
 }
 
+/// What happens when an agent looks as if it ran away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRunaway {
+    /// Nothing; nobody looks.
+    Off,
+    /// It is told.
+    #[default]
+    Tell,
+    /// It is told, and the agent is acted upon as if its level were one higher, for a while.
+    Raise,
+}
+
 /// What the owner decided about calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -48,6 +60,8 @@ pub struct Policy {
     /// After how many final refusals in a row an agent whose budget has run out is refused
     /// without being judged anew, until there is more room; `None` for never.
     pub max_refusals: Option<u64>,
+    /// What happens when an agent looks as if it ran away.
+    pub on_runaway: OnRunaway,
     /// What agents are allowed that nobody wrote down, by the budget that they appear below;
     /// elsewhere they share what is there.
     pub newcomers: BTreeMap<BudgetId, Terms>,
@@ -80,6 +94,7 @@ impl Default for Policy {
             on_disconnect: OnDisconnect::default(),
             unknown_price: UnknownPrice::Deny,
             max_refusals: None,
+            on_runaway: OnRunaway::default(),
             newcomers: BTreeMap::new(),
             measures: BTreeMap::new(),
             usual: Measures::default(),

@@ -9,6 +9,7 @@ use fisc::Fisc;
 use fisc_llm::{Learner, PriceBook};
 use tokio::sync::watch;
 
+use crate::alerts::{Alerts, Webhook};
 use crate::api::Api;
 use crate::policy::Policy;
 use crate::proxy::act::Told;
@@ -33,6 +34,7 @@ pub(crate) struct State {
     /// Which agents were told how their budgets stand.
     pub(crate) told: Told,
     pub(crate) births: Births,
+    pub(crate) alerts: Alerts,
     learned: Mutex<Learner>,
     stopped: watch::Sender<bool>,
 }
@@ -47,6 +49,7 @@ impl State {
         client: Client,
         prices: PriceBook,
         policy: Policy,
+        webhooks: Vec<Webhook>,
     ) -> State {
         State {
             fisc,
@@ -55,6 +58,7 @@ impl State {
             client,
             prices,
             traffic: Traffic::new(policy.max_refusals),
+            alerts: Alerts::new(webhooks, policy.on_runaway),
             policy,
             api: Api::default(),
             told: Told::default(),

@@ -19,7 +19,7 @@ use crate::proxy::identify::scrub;
 use crate::routes::Provider;
 use crate::secret::Secret;
 
-pub(crate) use self::client::{Client, client};
+pub(crate) use self::client::{Client, client, connector};
 
 /// A provider's API, or a server that speaks it.
 #[derive(Clone)]

@@ -15,6 +15,7 @@ use crate::books::{self, Books};
 use crate::entry::Entry;
 use crate::error::{Error, Poisoned};
 use crate::lock::{self, Lock};
+use crate::reader::EventRow;
 use crate::recovery::{self, Recovered};
 use crate::schema::{self, Access};
 use crate::verify;
@@ -201,6 +202,7 @@ impl Journal {
                 Command::Entry { at, entry, notes } => drop(self.append_noted(at, entry, notes)),
                 Command::Meta { key, value } => drop(self.set_meta(&key, &value)),
                 Command::Note(note) => drop(self.note(note)),
+                Command::Event(event) => drop(self.tell(event)),
             }
         }
         Ok(())
@@ -223,6 +225,12 @@ impl Journal {
             reason,
             hour: books::hour(at),
         });
+    }
+
+    /// Keeps what a change caused, in order with the entries. It moves nothing and is no entry;
+    /// the same time and number again is the same event.
+    pub fn tell(&self, event: EventRow) -> Ticket {
+        Shared::push(&self.shared, Command::Event(event))
     }
 
     /// Returns how many entries are not committed yet.

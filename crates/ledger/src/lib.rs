@@ -51,6 +51,6 @@ pub use counters::Totals;
 pub use entry::{CallLabel, Entry, Facts, Kind, Outcome};
 pub use error::{Error, Poisoned, VerifyError};
 pub use journal::{Durability, Journal, Note, Options, Ticket};
-pub use reader::{EntryRow, Filter, GroupBy, Reader, RefusalRow, RollupRow, Snapshot};
+pub use reader::{EntryRow, EventRow, Filter, GroupBy, Reader, RefusalRow, RollupRow, Snapshot};
 pub use recovery::{BudgetRow, DoubtfulHold, OpenHold, Recovered};
 pub use verify::{Verified, verify, verify_on};

@@ -128,6 +128,21 @@ pub struct EntryRow {
     pub hash: Hash,
 }
 
+/// Something that a change caused, as the program above noted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRow {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Its number in the process that noted it.
+    pub number: u64,
+    /// The budget it is about.
+    pub budget: BudgetId,
+    /// What happened, in one word.
+    pub kind: Arc<str>,
+    /// The rest, as text this crate does not read.
+    pub detail: Arc<str>,
+}
+
 // === impl Reader ===
 
 impl Reader {
@@ -245,6 +260,29 @@ impl Reader {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map([seq, limit], entry)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Returns at most `limit` of the events from some time on, oldest first; none of a ledger
+    /// that was last written before there were any.
+    pub fn events(&self, since: Timestamp, limit: usize) -> Result<Vec<EventRow>, Error> {
+        if schema::user_version(&self.connection)? < schema::EVENTS_STEP {
+            return Ok(Vec::new());
+        }
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut statement = self.connection.prepare_cached(
+            "SELECT at_us, number, budget, kind, detail FROM events WHERE at_us >= ?1
+             ORDER BY at_us, number LIMIT ?2",
+        )?;
+        let rows = statement.query_map([since.0, limit], |row| {
+            Ok(EventRow {
+                at: Timestamp(row.get(0)?),
+                number: row::count(row, 1)?,
+                budget: BudgetId(row.get(2)?),
+                kind: row.get(3)?,
+                detail: row.get(4)?,
+            })
+        })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 

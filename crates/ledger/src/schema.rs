@@ -19,10 +19,14 @@ const APPLICATION_ID: i64 = 0x4649_5343;
 const BUSY_TIMEOUT_MS: u32 = 5_000;
 
 /// The steps, in order; step `n` is at index `n - 1`. Released steps never change.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     include_str!("schema/0001_journal.sql"),
     include_str!("schema/0002_notes.sql"),
+    include_str!("schema/0003_events.sql"),
 ];
+
+/// The step that made table `events`.
+pub(crate) const EVENTS_STEP: i64 = 3;
 
 /// How a connection is used.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,7 +70,7 @@ pub(crate) fn connect(path: &Path, vfs: Option<&str>, access: Access) -> Result<
         Access::Write { fsync } => {
             check_owner(&connection, path)?;
             log_ahead(&connection, fsync)?;
-            migrate(&mut connection)?;
+            migrate(&mut connection, &STEPS)?;
         }
         Access::Read => {
             connection.execute_batch("PRAGMA query_only = ON")?;
@@ -124,7 +128,9 @@ fn log_ahead(connection: &Connection, fsync: bool) -> Result<(), Error> {
 /// that somebody dropped, a constraint that a flipped bit changed.
 pub(crate) fn deviation(connection: &Connection) -> Result<Option<String>, Error> {
     let mut pristine = Connection::open_in_memory()?;
-    migrate_to(&mut pristine, user_version(connection)?)?;
+    // A reader finds an older file as its own version made it.
+    let version = usize::try_from(user_version(connection)?).unwrap_or(0);
+    migrate(&mut pristine, &STEPS[..version.min(STEPS.len())])?;
     let (expected, found) = (definitions(&pristine)?, definitions(connection)?);
     let different = expected.symmetric_difference(&found).next();
     Ok(different.map(|(kind, name, _)| format!("{kind} {name} is not as it was made")))
@@ -137,20 +143,12 @@ fn definitions(connection: &Connection) -> Result<BTreeSet<(String, String, Stri
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), Error> {
-    migrate_to(connection, STEPS.len() as i64)
-}
-
-/// Takes the steps up to `last` that were not taken yet.
-fn migrate_to(connection: &mut Connection, last: i64) -> Result<(), Error> {
+fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<(), Error> {
     let version = user_version(connection)?;
     check_steps(connection, version)?;
     let done = usize::try_from(version).unwrap_or(0);
-    for (index, step) in STEPS.iter().enumerate().skip(done) {
+    for (index, step) in steps.iter().enumerate().skip(done) {
         let version = index as i64 + 1;
-        if version > last {
-            break;
-        }
         let transaction =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         if version == 1 {
@@ -192,7 +190,7 @@ fn check_steps(connection: &Connection, version: i64) -> Result<(), Error> {
     Ok(())
 }
 
-fn user_version(connection: &Connection) -> Result<i64, Error> {
+pub(crate) fn user_version(connection: &Connection) -> Result<i64, Error> {
     pragma(connection, "user_version")
 }
 
@@ -227,9 +225,28 @@ mod tests {
     fn released_steps_are_unchanged() {
         let hex = |step: &&str| crate::chain::Hash(checksum(step)).to_string();
         let found: Vec<String> = STEPS.iter().map(hex).collect();
-        assert_eq!(found, [STEP_1, STEP_2]);
+        assert_eq!(found, [STEP_1, STEP_2, STEP_3]);
     }
 
     const STEP_1: &str = "62b87ccffc4626c456286453747e631431ecc7a97fdac91f1816a93713a86f07";
     const STEP_2: &str = "17248ce49fcbf77df3fa3fcbbba42a5383bc7770205cb2f9e1217212dab74656";
+    const STEP_3: &str = "07a28c14ab5be00e08db05fd96f854e849e768ec6e6358d0f8a194067cfa42e2";
+
+    /// A file as the first version made it, with a connection that reads it.
+    fn first_version() -> Connection {
+        let mut old = Connection::open_in_memory().expect("there is memory");
+        migrate(&mut old, &STEPS[..1]).expect("the step is valid");
+        old
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_does_not_deviate_and_is_brought_up_to_date() {
+        let mut old = first_version();
+        assert_eq!(deviation(&old).expect("it is read"), None);
+        migrate(&mut old, &STEPS).expect("it goes on from where it stands");
+        assert_eq!(user_version(&old).expect("it is read"), EVENTS_STEP);
+        assert_eq!(deviation(&old).expect("it is read"), None);
+        old.execute_batch("DROP TABLE events").expect("it is there");
+        assert!(deviation(&old).expect("it is read").is_some());
+    }
 }

@@ -1,9 +1,9 @@
 //! How much a call holds, and the output cap and time that make the hold a bound.
 //!
-//! Two tiers: the request's own cap (or the model's maximum), lowered to an equal part of what is
-//! left where calls share it; and where that is less than what 99 % of such calls need, what
-//! those need. What is left at the end of a budget is given whole to the last call that is likely
-//! to end within it. Pure: no budget is read or changed.
+//! Two tiers: the request's own cap (or the model's maximum), lowered where calls share what is
+//! left to between an equal part of it and what 99 % of such calls need; and where an equal part
+//! is less than that, what those need. What is left at the end of a budget is given whole to the
+//! last call that is likely to end within it. Pure: no budget is read or changed.
 
 use fisc_core::{Amount, Money, OutOfRange, Resource, TimeUs, TokenCounting, Tokens};
 
@@ -15,7 +15,11 @@ use crate::prices::{CallBound, ModelPrice};
 pub const OUTPUT_FLOOR: u64 = 64;
 /// With other holds open, a class without samples waits for them rather than take less output
 /// than this, in tokens.
-const OUTPUT_DECENT: u64 = 1_024;
+const OUTPUT_DECENT: u64 = 1_536;
+/// How far a call that shares goes from what it usually needs towards an equal part, both as
+/// logarithms. A long call keeps its hold while many short ones come and go: at a whole part, few
+/// of them hold most of what is left when it runs short, for output that hardly any call has.
+const SHARED_POWER: f64 = 0.58;
 /// Likewise for time: this part of the per-call limit.
 const TIME_DECENT_PART: i64 = 4;
 /// No request is held at more output than this per choice, in tokens: no model writes as much.
@@ -265,12 +269,10 @@ impl<'a> Sizer<'a> {
         if self.wanted < self.floor {
             return None;
         }
-        let mut beside = self.beside();
-        beside.set(Resource::Time, self.free.get(Resource::Time));
-        let part = self.within(&beside.min(self.part()), time);
         let usual = self.usual_output();
-        if let Some(part) = part.filter(|part| *part >= usual) {
-            return Some(part);
+        let shared = self.shared(usual, time);
+        if let Some(shared) = shared.filter(|shared| *shared >= usual) {
+            return Some(shared);
         }
         if self.fits(usual, time, self.free) {
             return Some(usual);
@@ -304,11 +306,29 @@ impl<'a> Sizer<'a> {
         Some(within.min(self.wanted))
     }
 
-    /// Returns an equal part of what all calls here share: with it, every one of them finds room.
-    /// What is unlimited stays so, and time is not divided: it is not used up faster by many.
+    /// Returns the output of a call that shares the room: at most an equal part, with which every
+    /// call here finds room, and less the more that is beyond the usual.
+    fn shared(&self, usual: u64, time: TimeUs) -> Option<u64> {
+        let beside = self.within(&self.beside_served(usual, time), time)?;
+        let part = self.ask.output_within(&self.part(), time)?;
+        if self.others() == 0 || part <= usual {
+            return Some(beside.min(part));
+        }
+        let usual = usual.max(1) as f64;
+        let lowered = usual * (part as f64 / usual).powf(SHARED_POWER);
+        Some(beside.min(part).min(lowered as u64))
+    }
+
+    /// Returns how many other calls run here or wait.
+    fn others(&self) -> u64 {
+        self.ask.running.saturating_add(self.ask.siblings)
+    }
+
+    /// Returns an equal part of what all calls here share. What is unlimited stays so, and time is
+    /// not divided: it is not used up faster by many.
     fn part(&self) -> Amount {
-        let others = self.ask.running.saturating_add(self.ask.siblings);
-        let calls = i64::try_from(others).unwrap_or(i64::MAX).saturating_add(1);
+        let calls = i64::try_from(self.others()).unwrap_or(i64::MAX);
+        let calls = calls.saturating_add(1);
         let mut part = *self.idle;
         for resource in [Resource::Tokens, Resource::Cost] {
             let idle = self.idle.get(resource);
@@ -343,7 +363,38 @@ impl<'a> Sizer<'a> {
         self.idle.fits(self.free)
     }
 
-    /// Returns what is free beside room for the siblings; what is unlimited stays so.
+    /// Returns the tokens and cost that are free beside room for as many siblings as find it beside
+    /// a usual call: to leave room for a part of one helps nobody. All of the time.
+    fn beside_served(&self, usual: u64, time: TimeUs) -> Amount {
+        let mut beside = *self.free;
+        let Ok(usual) = self.ask.amount(usual, time) else {
+            return beside;
+        };
+        let shares = |resource: &Resource| {
+            self.free.get(*resource) < i64::MAX && self.ask.sibling_room.get(*resource) > 0
+        };
+        let shared = || {
+            [Resource::Tokens, Resource::Cost]
+                .into_iter()
+                .filter(shares)
+        };
+        let served = shared()
+            .map(|resource| {
+                let free = self.free.get(resource).saturating_sub(usual.get(resource));
+                free.max(0) / self.ask.sibling_room.get(resource)
+            })
+            .fold(
+                i64::try_from(self.ask.siblings).unwrap_or(i64::MAX),
+                i64::min,
+            );
+        for resource in shared() {
+            let room = self.ask.sibling_room.get(resource).saturating_mul(served);
+            beside.set(resource, self.free.get(resource).saturating_sub(room));
+        }
+        beside
+    }
+
+    /// Returns what is free beside room for all siblings; what is unlimited stays so.
     fn beside(&self) -> Amount {
         let siblings = i64::try_from(self.ask.siblings).unwrap_or(i64::MAX);
         let mut beside = *self.free;

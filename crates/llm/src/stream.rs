@@ -3,6 +3,7 @@
 //! Decides nothing about money. Where usage was asked for behind the client's back it takes it
 //! out again; where a stream has to end early it knows the wire's own words for that.
 
+mod calls;
 mod ending;
 mod events;
 mod relay;
@@ -46,9 +47,10 @@ pub struct Progress {
     pub output_bytes: u64,
     /// How many such events there were.
     pub output_events: u64,
-    /// How many of the last bytes given to the relay belong to an event that is not complete. A
-    /// caller who may want to end the stream keeps them back until the next chunk: no client can
-    /// use half an event, and [`StreamMeter::ending`] cannot take it back.
+    /// How many of the last bytes given to the relay, with this chunk and those before it, belong
+    /// to an event that is not complete; 0 for one too large to keep. A caller who may want to end
+    /// the stream keeps them back until it is: no client can use half an event, and
+    /// [`StreamMeter::ending`] cannot take it back.
     pub open_tail: u64,
 }
 
@@ -91,10 +93,8 @@ impl StreamMeter {
             tap.feed(&chunk, &mut |event| {
                 events.take(&event);
             });
-            let length = chunk.len() as u64;
             relay.push(chunk);
-            tap.open_event()
-                .map_or(0, |start| (tap.offset() - start).min(length))
+            tap.open_event().map_or(0, |start| tap.offset() - start)
         };
         Progress {
             open_tail,

@@ -58,7 +58,7 @@
 //! | `slow` | 1.5 s more before the first byte, 20 ms more between writes |
 //! | `cut=K` | break the connection after K deltas; a body that does not stream, in its middle |
 //! | `usage=none\|null\|zero\|negative\|huge\|string\|fraction` | what the answer reports |
-//! | `over_max` | exceed the cap by a quarter and 16 tokens |
+//! | `over_max` | exceed the cap by a quarter and 16 tokens, or go on to the N of `tokens=N` |
 //! | `status=S` | answer the error S (400-599), in the provider's form |
 //! | `error_event` | an error event half-way through a stream; without a stream, status 500 |
 //! | `html` | status 200 and a page of HTML |

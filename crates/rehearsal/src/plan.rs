@@ -119,10 +119,8 @@ impl Choice {
             _ => {}
         }
         if let (true, Some(cap)) = (directions.over_max, request.max_tokens) {
-            let beyond = cap
-                .saturating_add(cap / 4)
-                .saturating_add(16)
-                .min(1_000_000);
+            let usual = cap.saturating_add(cap / 4).saturating_add(16);
+            let beyond = directions.tokens.unwrap_or(usual.min(1_000_000));
             choice.text = Some(Speech::say(
                 draw,
                 beyond.saturating_sub(choice.reasoning()).max(1),

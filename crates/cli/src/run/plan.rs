@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use fisc::{Claim, Durability, Limits, Money, Permille, Resource, Terms, TimeUs, TokenCounting};
+use fisc::{
+    Claim, Durability, Level, Limits, Money, Permille, Resource, Terms, TimeUs, TokenCounting,
+};
 use fisc_gateway::config::ceiling::ceiling;
-use fisc_gateway::{Policy, Provider, UnknownPrice};
+use fisc_gateway::{Action, Measures, NoticeForm, Policy, Provider, UnknownPrice};
 use fisc_llm::{PicoUsdPerToken, PriceBook};
 
 use crate::amounts::{
     AmountError, BudgetSpec, Limit, LimitsSpec, PlaceSpec, parse_budget, parse_cost,
     parse_duration, parse_path, parse_time, parse_tokens,
 };
-use crate::args::{DurabilityArg, OnLimit, RunArgs, UnknownPriceArg};
+use crate::args::{DurabilityArg, NoticeArg, OnLimit, RunArgs, UnknownPriceArg};
 use crate::env_file;
 use crate::failure::Failure;
 use crate::wiring::parse_upstream;
@@ -54,7 +56,7 @@ impl Plan {
         let counting = counting(&own, &specs)?;
         let reserve = match args.on_limit {
             OnLimit::Finalize => FINALIZE_RESERVE,
-            OnLimit::Stop => Permille(0),
+            OnLimit::Stop | OnLimit::Observe => Permille(0),
         };
         let budgets = specs
             .iter()
@@ -73,6 +75,7 @@ impl Plan {
             agent: agent.join("."),
             root: Terms {
                 sharing: args.share.into(),
+                observed: args.on_limit == OnLimit::Observe,
                 ..terms(&own, reserve)
             },
             budgets: budgets.collect(),
@@ -214,8 +217,34 @@ fn policy(args: &RunArgs) -> Result<Policy, Failure> {
         patience: duration("--hold", &args.hold)?,
         unknown_price,
         max_refusals: Some(args.max_refusals),
+        usual: measures(args)?,
         ..Policy::default()
     })
+}
+
+/// Returns what is done about calls as the run's budget is used up.
+fn measures(args: &RunArgs) -> Result<Measures, Failure> {
+    let mut measures = Measures::default();
+    for text in &args.fallback_model {
+        let pair = text.split_once('=');
+        let Some((from, to)) = pair.filter(|(from, to)| !from.is_empty() && !to.is_empty()) else {
+            let failure = Failure::usage(format!("--fallback-model: {text:?} names no two models"));
+            return Err(failure.hint("write DEARER=CHEAPER, as in 'gpt-5*=gpt-5-mini'"));
+        };
+        (measures.fallbacks.0).push((from.to_owned(), to.to_owned()));
+    }
+    let Some(form) = args.notice else {
+        return Ok(measures);
+    };
+    measures.notice = match form {
+        NoticeArg::Message => NoticeForm::Message,
+        NoticeArg::Native => NoticeForm::Native,
+    };
+    for resource in Resource::ALL.map(Some).into_iter().chain([None]) {
+        let notice = vec![Action::Notice];
+        measures.actions.set(Level::Yellow, resource, notice);
+    }
+    Ok(measures)
 }
 
 fn read_env_file(args: &RunArgs) -> Result<Vec<(String, String)>, Failure> {

@@ -37,6 +37,8 @@ struct Watched {
     /// Whether the run is to end when its own budget has run out.
     stops: bool,
     status: StatusLine,
+    /// The number of the last event that was looked at.
+    seen: u64,
     /// For how many looks the ledger could not be written.
     troubled: u32,
 }
@@ -57,6 +59,7 @@ impl Watch {
             gateway,
             stops: args.on_limit == OnLimit::Stop,
             troubled: 0,
+            seen: 0,
             status,
         };
         let (stop, stopped) = oneshot::channel();
@@ -113,19 +116,22 @@ impl Watched {
     }
 
     fn show(&mut self) {
-        for event in self.fisc.take_events() {
-            match event {
+        // Levels that were missed are of the past: the line shows where all stand.
+        let (news, _) = self.fisc.events_since(self.seen);
+        self.seen = news.last().map_or(self.seen, |noted| noted.number);
+        for noted in news {
+            match noted.event {
                 Event::LevelChanged {
                     budget, from, to, ..
                 } if to > from => self.status.level(&self.fisc, budget, to),
                 Event::Forecast {
                     budget,
                     resource,
-                    at_horizon,
+                    total,
                     limit,
                     ..
                 } => {
-                    let totals = (at_horizon, limit);
+                    let totals = (total, limit);
                     self.status.forecast(&self.fisc, budget, resource, totals);
                 }
                 _ => {}

@@ -153,6 +153,7 @@ mod tests {
             path: (*path).to_owned(),
             terms: *terms,
             newcomers: Terms::default(),
+            measures: None,
         };
         budgets.iter().map(settings).collect()
     }

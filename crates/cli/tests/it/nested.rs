@@ -138,9 +138,9 @@ for _ in range(2):
     assert inside(["--cost", "0.9"], "assert call() == 200") == 0
 status, list = api("/v1/budgets")
 assert status == 200
-states = {budget["path"]: budget["state"] for budget in list["budgets"]}
-inner = [path for path in states if path.count("/") == 1 and path != "run/main"]
-assert len(inner) == 2 and all(states[path] == "released" for path in inner), states
+below = [b for b in list["budgets"] if b["path"].count("/") == 1 and b["path"] != "run/main"]
+states = [(budget["path"], budget["state"]) for budget in below]
+assert len(states) == 2 and all(state == "released" for _, state in states), states
 root = list["budgets"][0]
 free = root["free"]["cost_nanousd"]
 spent = root["spent"]["cost_nanousd"]

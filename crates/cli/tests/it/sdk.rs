@@ -2,6 +2,7 @@
 //! see without it, and what the ledger and the report say is the provider's truth.
 
 mod books;
+mod levels;
 mod refused;
 mod secrets;
 mod world;

@@ -131,15 +131,16 @@ impl Tree {
     /// to come sees the reserve only when nothing else could ever fit.
     pub fn headroom(&self, budget: BudgetId, finalize: bool) -> Headroom {
         let cap = if finalize { Cap::Whole } else { Cap::Ordinary };
+        let (idle, open) = self.shared_room(budget, cap);
         Headroom {
             now: self.room(budget, None, cap, Sum::Load),
-            idle: self.room(budget, None, cap, Sum::Floor),
+            idle,
             per_call: self.node(budget).per_call.or(i64::MAX),
             deadline: self.node(budget).deadline,
             may_finalize: finalize || self.may_finalize(budget),
             wrap_up: finalize,
             acting: self.acting(budget),
-            open: self.node(budget).open,
+            open,
         }
     }
 
@@ -298,8 +299,40 @@ impl Tree {
         None
     }
 
+    /// The largest hold that would fit if every open one were voided, and how many are open at the
+    /// budget that decides so. Of budgets with as little room the highest decides, and of tokens
+    /// and cost the one that more share: time is not used up faster by many.
+    fn shared_room(&self, leaf: BudgetId, cap: Cap) -> (Amount, u32) {
+        let mut least = [i64::MAX; Resource::COUNT];
+        let mut open = [0; Resource::COUNT];
+        let room = self.walk_room(leaf, None, cap, Sum::Floor, |node, resource, room| {
+            let i = resource.index();
+            if room <= least[i] {
+                (least[i], open[i]) = (room, node.open);
+            }
+        });
+        let shared = [Resource::Tokens, Resource::Cost]
+            .into_iter()
+            .filter(|resource| room.get(*resource) < i64::MAX)
+            .map(|resource| open[resource.index()])
+            .max();
+        (room, shared.unwrap_or(self.node(leaf).open))
+    }
+
     /// The largest hold that fits on the path up to `top`, or on the whole path.
     fn room(&self, leaf: BudgetId, top: Option<BudgetId>, cap: Cap, sum: Sum) -> Amount {
+        self.walk_room(leaf, top, cap, sum, |_, _, _| {})
+    }
+
+    /// Likewise, and shows what each limited budget on the way has room for.
+    fn walk_room(
+        &self,
+        leaf: BudgetId,
+        top: Option<BudgetId>,
+        cap: Cap,
+        sum: Sum,
+        mut see: impl FnMut(&Node, Resource, i64),
+    ) -> Amount {
         let mut room = [i64::MAX; Resource::COUNT];
         let mut covered = [0i64; Resource::COUNT];
         let mut next = Some(leaf);
@@ -313,9 +346,9 @@ impl Tree {
                 if limits[i] != i64::MAX {
                     let whole = node.enforced().get(resource);
                     let uncommitted = whole.saturating_sub(committed(node, sum, resource)).max(0);
-                    room[i] = room[i]
-                        .min(covered[i].saturating_add(free))
-                        .min(uncommitted);
+                    let here = covered[i].saturating_add(free).min(uncommitted);
+                    see(node, resource, here);
+                    room[i] = room[i].min(here);
                 }
                 covered[i] = covered[i].saturating_add((claims[i] - sums[i]).max(0));
             }

@@ -52,6 +52,14 @@ impl Tree {
         }
     }
 
+    /// Returns when the elapsed time of a budget reaches a level, or `None` when nothing limits it.
+    pub fn elapsed_begins(&self, id: BudgetId, level: Level) -> Option<Timestamp> {
+        let node = self.nodes.get(id.0 as usize)?;
+        let span = node.terms.elapsed?;
+        let passed = self.thresholds.begins(level, span.0).max(0);
+        Some(node.allocated.after(TimeUs(passed)))
+    }
+
     /// Returns the level that binds calls of `leaf`, the budget it comes from, and the
     /// resource (`None` for elapsed time). An ancestor's level does not bind while the unspent
     /// claim of a budget below it covers the call.

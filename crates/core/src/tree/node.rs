@@ -87,7 +87,7 @@ pub(crate) struct Node {
     pub(crate) deficit: Amount,
     /// Open holds here and below.
     pub(crate) open: u32,
-    /// The most of them at once since it was last Green, before it was Orange.
+    /// The most of them at once lately, before it was Orange.
     pub(crate) most_open: u32,
 
     pub(crate) levels: [Level; Resource::COUNT],

@@ -8,6 +8,9 @@ use crate::id::{BudgetId, HoldId};
 use crate::level::Level;
 use crate::refusal::TreeError;
 
+/// Each call lets the most that ever ran at once fade by one part of this many.
+const MOST_OPEN_FADES: u32 = 8;
+
 /// How a hold ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Receipt {
@@ -230,12 +233,12 @@ impl Tree {
                 .open
                 .checked_add_signed(by)
                 .expect("every hold ends exactly once");
-            // What calls had before they are throttled is remembered while they are.
-            node.most_open = match node.level() {
-                Level::Green => node.open,
-                Level::Yellow => node.most_open.max(node.open),
-                _ => node.most_open,
-            };
+            // What calls had before they are throttled is remembered while they are, and a burst
+            // of long ago fades.
+            if by > 0 && node.level() < Level::Orange {
+                let faded = node.most_open - node.most_open / MOST_OPEN_FADES;
+                node.most_open = node.open.max(faded);
+            }
             next = node.parent;
         }
     }

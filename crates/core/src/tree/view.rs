@@ -24,7 +24,8 @@ pub struct Headroom {
     pub wrap_up: bool,
     /// The level that acts on calls here.
     pub acting: Acting,
-    /// Holds open at this budget and below.
+    /// Holds open at and below the budget on the path that leaves the least tokens or cost: calls
+    /// that share one room. Where neither is limited, those at and below this budget.
     pub open: u32,
 }
 
@@ -78,7 +79,7 @@ pub struct BudgetView<'a> {
     pub deficit: Amount,
     /// Holds open here and below.
     pub open: u32,
-    /// The most of them at once since it was last Green, before it was Orange.
+    /// The most of them at once lately, before it was Orange.
     pub most_open: u32,
     /// Whether the rate of its calls is limited, here or above.
     pub rated: bool,
@@ -106,6 +107,19 @@ pub struct HoldView {
 // === impl BudgetView ===
 
 impl BudgetView<'_> {
+    /// Returns the resource of its worst level; the first that is limited where all are Green.
+    pub fn worst(&self) -> Option<Resource> {
+        let worst = self.level();
+        if worst > Level::Green && self.elapsed_level == worst {
+            return None;
+        }
+        let at = |resource: &Resource| {
+            self.levels[resource.index()] == worst && self.terms.limits.get(*resource).is_some()
+        };
+        let limited = [Resource::Cost, Resource::Tokens, Resource::Time];
+        limited.into_iter().find(at)
+    }
+
     /// Returns the worst of its own levels.
     pub fn level(&self) -> Level {
         self.levels.into_iter().fold(self.elapsed_level, Level::max)

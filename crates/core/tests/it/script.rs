@@ -522,6 +522,9 @@ fn told(tree: &Tree, event: Event) -> String {
         Event::WindowBegan { budget, span, .. } => {
             format!("{} window {}s", tree.path(budget), span.start.0 / SECOND)
         }
+        Event::Frozen { .. } | Event::Forecast { .. } | Event::Runaway { .. } => {
+            unreachable!("no tree says so")
+        }
     }
 }
 

@@ -20,9 +20,11 @@ impl Fisc {
             let mut guard = self.shared.engine();
             let engine = &mut *guard;
             let divided = engine.divide(now);
+            engine.raised.retain(|_, raised| raised.until > now);
             let before = engine.events.len();
             engine.tree.tick(now, &mut engine.events);
             let moved = engine.events.len() > before;
+            engine.looked(self.ticks());
             let due = engine.foresight.due(&engine.tree, now);
             (due, moved || divided)
         };

@@ -1,6 +1,7 @@
 //! Where spending leads, through the handle, at a clock that stands still: who is warned, whose
 //! level acts early, and what finished runs teach.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ struct Play {
     folder: temp::Dir,
     clock: Arc<ManualClock>,
     fisc: Fisc,
+    /// The last event that was looked at.
+    seen: Cell<u64>,
 }
 
 impl Play {
@@ -33,13 +36,15 @@ impl Play {
             folder,
             clock,
             fisc,
+            seen: Cell::new(0),
         }
     }
 
     async fn restart(self) -> Play {
         self.fisc.close().await.expect("it closes");
         let fisc = open(&self.folder, &self.clock);
-        Play { fisc, ..self }
+        let seen = Cell::new(0);
+        Play { fisc, seen, ..self }
     }
 
     async fn allocate(&self, path: &str, terms: Terms) -> BudgetId {
@@ -73,7 +78,7 @@ impl Play {
             self.fisc.release(id).await.expect("nothing runs");
         }
         self.fisc.tick();
-        self.fisc.take_events();
+        self.news();
     }
 
     /// Warnings since the last look: of which budget, and whether its level acts early.
@@ -82,11 +87,15 @@ impl Play {
             Event::Forecast { budget, raised, .. } => Some((budget, raised)),
             _ => None,
         };
-        self.fisc
-            .take_events()
-            .into_iter()
-            .filter_map(warning)
-            .collect()
+        let news = self.news();
+        news.into_iter().filter_map(warning).collect()
+    }
+
+    fn news(&self) -> Vec<Event> {
+        let (news, _) = self.fisc.events_since(self.seen.get());
+        let last = news.last().map(|noted| noted.number);
+        self.seen.set(last.unwrap_or(self.seen.get()));
+        news.into_iter().map(|noted| noted.event).collect()
     }
 
     fn acting(&self, id: BudgetId) -> Level {

@@ -1,6 +1,7 @@
 //! The library as a program uses it: allocate, hold, settle; drop, crash, recover.
 
 mod ends;
+mod events;
 mod foresight;
 mod random;
 mod recovery;

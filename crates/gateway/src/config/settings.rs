@@ -7,6 +7,7 @@
 mod budgets;
 mod keys;
 mod upstreams;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -16,15 +17,18 @@ use std::time::Duration;
 use fisc::{Durability, Terms, TokenCounting};
 use fisc_core::{Money, TimeUs};
 use fisc_llm::PicoUsdPerToken;
+use toml::Spanned;
 
 use super::ceiling::ceiling;
 use super::error::Source;
 use super::{
-    Config, ConfigError, DurabilityConfig, Environment, OnDisconnectConfig, Text,
+    Config, ConfigError, DurabilityConfig, Environment, OnDisconnectConfig, OnRunawayConfig, Text,
     UnknownPriceConfig, amounts,
 };
-use crate::policy::{OnDisconnect, PATIENCE_MAX, Policy, UnknownPrice};
+use crate::alerts::Webhook;
+use crate::policy::{Measures, OnDisconnect, OnRunaway, PATIENCE_MAX, Policy, UnknownPrice};
 use crate::proxy::identify::Keyring;
+use crate::secret::Secret;
 use crate::upstream::Upstream;
 
 const LISTEN: &str = "127.0.0.1:4141";
@@ -53,6 +57,8 @@ pub struct Settings {
     pub price_overlay: Option<PathBuf>,
     /// What the owner decided about calls.
     pub policy: Policy,
+    /// Who is told what happens.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// One budget.
@@ -64,6 +70,8 @@ pub struct BudgetSettings {
     pub terms: Terms,
     /// What agents below it are allowed that nobody wrote down.
     pub newcomers: Terms,
+    /// What is done about calls as it is used up; `None` is as at its parent.
+    pub measures: Option<Measures>,
 }
 
 /// Where values are looked up while a configuration is resolved.
@@ -113,6 +121,7 @@ pub(super) fn resolve(
         keyring,
         price_overlay: overlay.map(|path| directory.join(path)),
         policy: context.policy(config)?,
+        webhooks: webhooks::resolve(&context, &config.webhook)?,
     })
 }
 
@@ -175,6 +184,11 @@ impl Context<'_> {
         policy.on_disconnect = match config.on_disconnect {
             OnDisconnectConfig::Drain => OnDisconnect::Drain,
             OnDisconnectConfig::Cancel => OnDisconnect::Cancel,
+        };
+        policy.on_runaway = match config.runaway {
+            OnRunawayConfig::Off => OnRunaway::Off,
+            OnRunawayConfig::Tell => OnRunaway::Tell,
+            OnRunawayConfig::Raise => OnRunaway::Raise,
         };
         policy.unknown_price = self.unknown_price(config)?;
         Ok(policy)
@@ -254,5 +268,33 @@ impl Context<'_> {
             self.error(name.span(), message)
                 .with_hint("set it before you start fisc")
         })
+    }
+
+    /// Reads a secret from a variable or from a file, if either is named; `words` name the
+    /// settings.
+    fn secret(
+        &self,
+        named: (Option<&Text>, Option<&Spanned<PathBuf>>),
+        words: [&str; 2],
+    ) -> Result<Option<Secret>, ConfigError> {
+        let [by_env, by_file] = words;
+        match named {
+            (None, None) => Ok(None),
+            (Some(name), None) => self.variable(name).map(|text| Some(Secret::new(text))),
+            (None, Some(path)) => {
+                let file = self.directory.join(path.get_ref());
+                let text = std::fs::read_to_string(file).map_err(|why| {
+                    self.error(path.span(), format!("the key file cannot be read: {why}"))
+                })?;
+                match text.trim() {
+                    "" => Err(self.error(path.span(), "the key file is empty")),
+                    text => Ok(Some(Secret::new(text))),
+                }
+            }
+            (Some(_), Some(path)) => {
+                let message = format!("both {by_env} and {by_file}; leave one out");
+                Err(self.error(path.span(), message))
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use fisc::{Claim, Durability, Permille, TimeUs, TokenCounting};
 use fisc_core::{Amount, Money, Resource, TokenClass, Tokens};
 
 use super::*;
-use crate::policy::{OnDisconnect, UnknownPrice};
+use crate::policy::{OnDisconnect, OnRunaway, UnknownPrice};
 use crate::routes::Provider;
 use crate::upstream::Upstream;
 
@@ -530,4 +530,49 @@ fn an_error_reads_like_a_compiler_s() {
         error.contains("\n  5 | coost\n  hint: did you mean `cost`?"),
         "{error}"
     );
+}
+
+#[test]
+fn webhooks_are_read_and_need_a_secret() {
+    let hook = |lines: &str| format!("[[webhook]]\nurl = \"https://hooks.example/a\"\n{lines}");
+    let whole = hook(
+        "secret_env = \"HOOK\"\nevents = [\"level\", \"in-doubt\"]\nmin_level = \"red\"\n\
+         budgets = [\"team/*\"]",
+    );
+    let settings = read(&minimal("runaway = \"raise\"", &whole)).expect("accepted");
+    assert_eq!(settings.policy.on_runaway, OnRunaway::Raise);
+    let [webhook] = settings.webhooks.as_slice() else {
+        panic!("one webhook")
+    };
+    let shown = format!("{webhook:?}");
+    for part in ["[Level, InDoubt, Missed]", "Red", "[\"team/*\"]", "false"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let settings = read(&minimal("", "")).expect("accepted");
+    assert!(settings.webhooks.is_empty());
+    assert_eq!(settings.policy.on_runaway, OnRunaway::Tell);
+
+    let refuse = |lines: &str, message: &str, hint: &str| {
+        refused(&minimal("", lines), message, hint);
+    };
+    let unsigned = "[[webhook]]\nurl = ⟦\"https://hooks.example/a\"";
+    refuse(unsigned, "no secret", "openssl rand");
+    let secret = "secret_env = \"HOOK\"";
+    for (url, message) in [
+        ("ftp://hooks.example", "neither http nor https"),
+        ("http://127.0.0.1:80/a", "allow_private"),
+        ("http://[::1]/a", "allow_private"),
+        ("https://me:canary@hooks.example/a", "a user or a password"),
+    ] {
+        let lines = format!("[[webhook]]\n{secret}\nurl = ⟦\"{url}\"");
+        refuse(&lines, message, "");
+    }
+    let event = hook(&format!("{secret}\nevents = [\"level\", ⟦\"overun\"]"));
+    refuse(&event, "no such event", "`overrun`");
+    let level = hook(&format!("{secret}\nmin_level = ⟦\"purple\""));
+    refuse(&level, "no such level", "green, yellow, orange, red, black");
+    let short = "[[webhook]]\nsecret_env = \"SHORT\"\nurl = ⟦\"https://hooks.example/a\"";
+    refuse(short, "shorter than 24 bytes", "");
+    let both = hook("secret_env = \"HOOK\"\nsecret_file = ⟦\"hook.key\"");
+    refuse(&both, "both secret_env and secret_file", "");
 }

@@ -119,6 +119,7 @@ pub(crate) async fn authorize(
     let label = attempt.label(provider);
     let held = attempt.hold(label, measured, |room| sizer.plan(room, &mut sized));
     let hold = held.await?;
+    state.alerts.called(state, hold.budget(), &facts.input);
     let sized = sized.expect("a hold is granted for what was sized");
     let asked = Asked {
         wire: facts.wire,
@@ -143,6 +144,10 @@ fn price(attempt: &Attempt<'_>, provider: &str, now: Timestamp) -> Result<Pricin
     let state = attempt.state;
     if let Price::Known(price) = state.prices.price(Some(provider), attempt.model, now) {
         return Ok(Pricing::Known(price));
+    }
+    if state.policy.unknown_price != UnknownPrice::Free {
+        let path = || attempt.budget.path();
+        state.alerts.unpriced(provider, attempt.model, now, path);
     }
     match &state.policy.unknown_price {
         UnknownPrice::Free => Ok(Pricing::Nothing),

@@ -225,7 +225,10 @@ impl Stream {
     /// tail and in the tap, would break it.
     fn end_with(&mut self, event: Option<Bytes>, outcome: Outcome) {
         self.upstream = None;
-        self.tail.clear();
+        // The event ends that half one first, unless it was relayed as too large to keep back.
+        let is_kept = !std::mem::take(&mut self.tail).is_empty();
+        let begins = |event: &Bytes| is_kept && event.starts_with(b"\n\n");
+        let event = event.map(|event| event.slice(if begins(&event) { 2 } else { 0 }..));
         let mut whole = std::mem::take(&mut self.withheld);
         self.settle(outcome);
         whole.extend(event);

@@ -57,7 +57,9 @@ pub(crate) struct Call {
     /// Taken out when the call ends.
     hold: Option<Hold>,
     asked: Asked,
-    /// The output tokens that the hold covers, all choices together.
+    /// The output tokens that were asked for at most, all choices together.
+    promised: u64,
+    /// The output tokens that the hold covers: those, and what it was enlarged by.
     covered: u64,
     /// What its stream has put out so far.
     put_out: Progress,
@@ -89,12 +91,13 @@ impl Call {
     /// Marks the call as begun: from here on the provider may bill it.
     pub(crate) fn begin(state: Arc<State>, mut hold: Hold, asked: Asked) -> Call {
         hold.begin();
-        let covered = asked.output_cap.saturating_mul(asked.choices);
+        let promised = asked.output_cap.saturating_mul(asked.choices);
         Call {
             state,
             hold: Some(hold),
             asked,
-            covered,
+            promised,
+            covered: promised,
             put_out: Progress::default(),
             metered_bytes: 0,
         }
@@ -385,7 +388,13 @@ impl Call {
             self.covered
         } else {
             let least = self.least_output(reported.output_bytes, reported.output_events);
-            reported.output_bytes.min(self.covered).max(least)
+            // No token is shorter than a byte. A provider bounds it by its cap, too, until it is
+            // caught beyond that: then it keeps to none.
+            if least > self.promised {
+                reported.output_bytes.max(least)
+            } else {
+                reported.output_bytes.min(self.promised)
+            }
         };
         let output = if believable {
             usage.output().max(most)

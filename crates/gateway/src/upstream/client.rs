@@ -24,18 +24,21 @@ pub(crate) type Client = legacy::Client<HttpsConnector<HttpConnector>, Full<Byte
 /// Builds the client. It names its own crypto provider, so nothing process-wide is installed
 /// and no other crate's choice can clash with it.
 pub(crate) fn client() -> Client {
-    let mut tcp = HttpConnector::new();
+    legacy::Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .pool_timer(TokioTimer::new())
+        .build(connector(HttpConnector::new()))
+}
+
+/// Puts TLS around what connects, whoever looks up its names.
+pub(crate) fn connector<R>(mut tcp: HttpConnector<R>) -> HttpsConnector<HttpConnector<R>> {
     tcp.set_nodelay(true);
     tcp.enforce_http(false);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let connector = HttpsConnectorBuilder::new()
+    HttpsConnectorBuilder::new()
         .with_provider_and_webpki_roots(aws_lc_rs::default_provider())
         .expect("the provider supports the default protocol versions")
         .https_or_http()
         .enable_http1()
-        .wrap_connector(tcp);
-    legacy::Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .pool_timer(TokioTimer::new())
-        .build(connector)
+        .wrap_connector(tcp)
 }

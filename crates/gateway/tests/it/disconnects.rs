@@ -54,7 +54,7 @@ struct Left {
 }
 
 /// A sequence of numbers that is the same in each run.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drained_calls_are_settled_at_the_truth() {
@@ -347,7 +347,7 @@ fn now() -> Instant {
 // === impl Random ===
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fisc::core::{Amount, Money, Resource, TimeUs, TokenClass, Usage};
 use fisc::{Budget, BudgetStatus, Durability, Fisc, Limits, Options, Terms};
 use fisc_gateway::{
-    Counts, Credential, Gateway, Keyring, Parts, Policy, Provider, Secret, Upstream,
+    Counts, Credential, Gateway, Keyring, Parts, Policy, Provider, Secret, Upstream, Webhook,
 };
 use fisc_llm::{Price, PriceBook};
 use fisc_rehearsal::{Rehearsal, Settings, State, TruthRecord, Wire};
@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) books: Books,
     /// Prices besides the built-in ones, as TOML.
     pub(crate) prices: Option<String>,
+    /// Who is told what happens.
+    pub(crate) webhooks: Vec<Webhook>,
 }
 
 /// Where the books are kept.
@@ -75,6 +77,7 @@ impl Default for Plan {
             policy: Policy::default(),
             books: Books::Memory,
             prices: None,
+            webhooks: Vec::new(),
         }
     }
 }
@@ -90,6 +93,7 @@ impl House {
             policy,
             books,
             prices,
+            webhooks,
         } = plan;
         let rehearsal = Rehearsal::start(provider).expect("loopback has free ports");
         let (options, ledger, dir) = options(books);
@@ -103,7 +107,10 @@ impl House {
             Some(toml) => PriceBook::with_overlay(toml).expect("the test's prices are valid"),
             None => PriceBook::builtin(),
         };
-        let parts = parts((&secret, &owner), &rehearsal, book(), policy).await;
+        let parts = Parts {
+            webhooks,
+            ..parts((&secret, &owner), &rehearsal, book(), policy).await
+        };
         let gateway = Gateway::start(parts, fisc.clone()).expect("a gateway starts");
         House {
             client: Client::new(gateway.addr()),
@@ -297,6 +304,7 @@ async fn parts(
         upstreams: upstreams(rehearsal),
         prices,
         policy,
+        webhooks: Vec::new(),
     }
 }
 

@@ -494,6 +494,7 @@ impl Beside {
             upstreams: self.upstreams,
             prices: self.prices,
             policy: self.policy,
+            webhooks: Vec::new(),
         };
         Gateway::start(parts, house.fisc.clone()).expect("a gateway starts")
     }

@@ -488,6 +488,7 @@ async fn gateway(house: &House, keyring: Keyring, upstreams: Vec<Upstream>) -> G
         upstreams,
         prices: PriceBook::builtin(),
         policy: Policy::default(),
+        webhooks: Vec::new(),
     };
     Gateway::start(parts, house.fisc.clone()).expect("a gateway starts")
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use fisc::core::{Resource, TimeUs};
-use fisc::{Limits, Terms};
+use fisc::{Durability, Limits, Outcome, Terms};
 use fisc_rehearsal::Wire;
 use fisc_testkit::http::Answer;
 
 use crate::agents::{check_ending, check_final, simple};
-use crate::harness::{House, Plan, limited};
+use crate::harness::{Books, House, Plan, limited};
+use crate::over_max;
+use crate::raw::{self, Ask};
 
 /// How long the budgets of these tests live.
 const LIFETIME: Duration = Duration::from_millis(1_200);
@@ -84,6 +86,41 @@ async fn a_deadline_ends_a_stream_in_order_and_admits_nothing_after_it() {
         charged > 0 && charged as u64 >= truth[0].written_output_tokens,
         "{charged}"
     );
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_ends_the_streams_of_both_wires_as_their_caps_would() {
+    let house = House::start(Plan {
+        root: living(LIFETIME),
+        books: Books::File(Durability::Process),
+        ..Plan::default()
+    })
+    .await;
+    let ask = |wire, name| Ask::new(wire, true, name, "tokens=1000 gap_ms=40").capped(2_000);
+    let asks = [ask(Wire::OpenAi, "late-o"), ask(Wire::Anthropic, "late-a")];
+    let begun = house.fisc.ticks();
+    let (openai, anthropic) = tokio::join!(asks[0].call(&house), asks[1].call(&house));
+    let took = house.fisc.ticks().0 - begun.0;
+    let most = (LIFETIME + LATE_MAX).as_micros() as i64;
+    assert!(took <= most, "{took}");
+    let ended = raw::ended(&house).await;
+    let truth = house.truth().await;
+    for (ask, seen) in asks.iter().zip([openai, anthropic]) {
+        over_max::check_ending(ask.wire, &seen);
+        let text = ask.text(&seen.body);
+        let [end] = &ended[&ask.name][..] else {
+            panic!("one hold was taken");
+        };
+        let facts = end.facts.as_ref().expect("it was charged");
+        assert!(facts.estimated && facts.outcome == Outcome::TimedOut);
+        let written = truth.iter().find(|record| record.wire == ask.wire);
+        let written = written.expect("it was made").written_output_tokens;
+        assert!(!text.is_empty() && written < 1_000, "{written} {text}");
+        // All but what was on its way when the time was up was seen.
+        assert!(facts.usage.output() + 14 >= written, "{facts:?} {written}");
+        assert!(end.charged.fits(&end.held), "{end:?}");
+    }
     house.stop().await;
 }
 

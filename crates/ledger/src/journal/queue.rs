@@ -17,6 +17,7 @@ use fisc_core::{BudgetId, Timestamp};
 
 use crate::entry::Entry;
 use crate::error::Poisoned;
+use crate::reader::EventRow;
 
 /// How many commands at most are committed together: the gain flattens there, and a longer
 /// transaction would only make the first of them wait.
@@ -49,6 +50,7 @@ pub(super) enum Command {
         value: String,
     },
     Note(Note),
+    Event(EventRow),
 }
 
 /// What the program above keeps under a key, or takes back.

@@ -8,6 +8,7 @@ use crate::books::{Balance, HeldCall, Past, RollupKey};
 use crate::chain::{Hash, Stored};
 use crate::counters::{COLUMNS, Counters};
 use crate::entry::{Entry, encode_label};
+use crate::reader::EventRow;
 use crate::row;
 
 /// Every statement that the writer runs while it writes batches.
@@ -25,6 +26,7 @@ pub(super) struct Statements<'c> {
     put_meta: Statement<'c>,
     put_note: Statement<'c>,
     delete_note: Statement<'c>,
+    put_event: Statement<'c>,
     put_step: Statement<'c>,
     put_folded: Statement<'c>,
     pub(super) past: Past<'c>,
@@ -61,6 +63,7 @@ impl<'c> Statements<'c> {
             put_note: sql("INSERT INTO notes (key, value) VALUES (?1, ?2)
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value")?,
             delete_note: sql("DELETE FROM notes WHERE key = ?1")?,
+            put_event: sql("INSERT OR IGNORE INTO events VALUES (?1, ?2, ?3, ?4, ?5)")?,
             put_step: sql("INSERT INTO steps VALUES (?1, ?2, ?3)")?,
             put_folded: sql("UPDATE journal SET folded = ?1")?,
             past: Past::prepare(connection)?,
@@ -218,6 +221,21 @@ impl<'c> Statements<'c> {
             }
         }
         Ok(())
+    }
+
+    /// Writes an event, unless it was written before.
+    pub(super) fn put_event(&mut self, event: &EventRow) -> rusqlite::Result<()> {
+        let EventRow {
+            at,
+            number: own,
+            budget,
+            kind,
+            detail,
+        } = event;
+        run(
+            &mut self.put_event,
+            params![at.0, number(*own), budget.0, kind, detail],
+        )
     }
 
     /// Writes where an entry of a hold is.

@@ -216,6 +216,7 @@ impl State {
                 }
                 Command::Meta { key, value } => Ok(statements.put_meta(key, value)?),
                 Command::Note(note) => Ok(statements.put_notes(std::slice::from_ref(note))?),
+                Command::Event(event) => Ok(statements.put_event(event)?),
             };
             match done {
                 Ok(()) => written += 1,

@@ -1,6 +1,7 @@
 //! Integration tests of the journal, through its public interface only.
 
 mod entries;
+mod events;
 mod flipped_bytes;
 mod fold;
 mod group_commit;

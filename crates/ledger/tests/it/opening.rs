@@ -225,7 +225,7 @@ fn foreign_schemas_are_refused() {
             refused,
             Some(Error::Newer {
                 found: 99,
-                known: 2
+                known: 3
             })
         ),
         "{refused:?}"

@@ -16,6 +16,10 @@ pub(crate) struct Event<'a> {
     pub(crate) index: Option<u64>,
     pub(crate) usage: Option<Counts>,
     pub(crate) stop_reason: Option<Text<'a>>,
+    /// Whether a block starts whose input, the arguments of a tool, is yet to come.
+    pub(crate) awaits_input: bool,
+    /// What is new of a block's input.
+    pub(crate) partial_json: Option<Text<'a>>,
     /// Bytes generated.
     pub(crate) output_bytes: u64,
     pub(crate) error: bool,
@@ -79,13 +83,19 @@ fn block<'a>(reader: &mut Reader<'a>, event: &mut Event<'a>) -> Result<(), Fault
     let mut first = true;
     while let Some(key) = reader.key(&mut first)? {
         match (key.text.plain(), reader.kind()?) {
-            (b"text" | b"thinking" | b"partial_json", Kind::String) => {
+            (b"text" | b"thinking", Kind::String) => {
                 event.output_bytes += reader.text()?.decoded_bytes();
+            }
+            (b"partial_json", Kind::String) => {
+                let json = reader.text()?;
+                event.output_bytes += json.decoded_bytes();
+                event.partial_json = Some(json);
             }
             (b"stop_reason", Kind::String) => event.stop_reason = Some(reader.text()?),
             (b"input", Kind::Object) => {
                 let arguments = reader.skip()?.len() as u64;
                 // A block that starts says `{}`, before its arguments come.
+                event.awaits_input = arguments <= 2;
                 event.output_bytes += if arguments > 2 { arguments } else { 0 };
             }
             _ => reader.pass()?,

@@ -31,6 +31,16 @@ pub(crate) struct Chunk<'a> {
 pub(crate) struct Choice<'a> {
     pub(crate) index: u64,
     pub(crate) finish: Option<Text<'a>>,
+    /// The last call of a function in it.
+    pub(crate) call: Option<Call<'a>>,
+}
+
+/// What is new of the call of a function.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// Its number in the choice; `None` in the form that knows but one.
+    pub(crate) number: Option<u64>,
+    pub(crate) arguments: Option<Text<'a>>,
 }
 
 /// Reads a chunk or a body into `chunk`, which keeps what was read before a fault.
@@ -97,15 +107,21 @@ fn choice<'a>(reader: &mut Reader<'a>, output_bytes: &mut u64) -> Result<Choice<
                 choice.index = crate::json::whole(reader.number()?).unwrap_or(0);
             }
             (b"finish_reason", Kind::String) => choice.finish = Some(reader.text()?),
-            (b"delta" | b"message", Kind::Object) => message(reader, output_bytes)?,
+            (b"delta" | b"message", Kind::Object) => {
+                message(reader, output_bytes, &mut choice.call)?;
+            }
             _ => reader.pass()?,
         }
     }
     Ok(choice)
 }
 
-/// Adds up what a message, or what is new in it, says.
-fn message(reader: &mut Reader<'_>, output_bytes: &mut u64) -> Result<(), Fault> {
+/// Adds up what a message, or what is new in it, says, and finds its last call of a function.
+fn message<'a>(
+    reader: &mut Reader<'a>,
+    output_bytes: &mut u64,
+    last_call: &mut Option<Call<'a>>,
+) -> Result<(), Fault> {
     reader.open_object()?;
     // Some servers send the same reasoning under both names.
     let (mut reasoning, mut reasoning_content) = (0, 0);
@@ -115,14 +131,34 @@ fn message(reader: &mut Reader<'_>, output_bytes: &mut u64) -> Result<(), Fault>
             (b"content" | b"refusal", Kind::String) => {
                 *output_bytes += reader.text()?.decoded_bytes();
             }
-            (b"content" | b"tool_calls", Kind::Array) => {
+            (b"content", Kind::Array) => {
                 reader.open_array()?;
                 let mut first = true;
                 while reader.element(&mut first)? {
                     generated(reader, output_bytes)?;
                 }
             }
-            (b"function_call" | b"audio", Kind::Object) => generated(reader, output_bytes)?,
+            (b"tool_calls", Kind::Array) => {
+                reader.open_array()?;
+                let mut first = true;
+                while reader.element(&mut first)? {
+                    let part = generated(reader, output_bytes)?;
+                    *last_call = part.is_function.then_some(Call {
+                        number: Some(part.index),
+                        arguments: part.arguments,
+                    });
+                }
+            }
+            (b"function_call", Kind::Object) => {
+                let arguments = generated(reader, output_bytes)?.arguments;
+                *last_call = Some(Call {
+                    number: None,
+                    arguments,
+                });
+            }
+            (b"audio", Kind::Object) => {
+                generated(reader, output_bytes)?;
+            }
             (b"reasoning", Kind::String) => reasoning = reader.text()?.decoded_bytes(),
             (b"reasoning_content", Kind::String) => {
                 reasoning_content = reader.text()?.decoded_bytes();
@@ -134,24 +170,47 @@ fn message(reader: &mut Reader<'_>, output_bytes: &mut u64) -> Result<(), Fault>
     Ok(())
 }
 
+/// What was found in a part of a message.
+#[derive(Default)]
+struct Part<'a> {
+    index: u64,
+    is_function: bool,
+    arguments: Option<Text<'a>>,
+}
+
 /// Adds up what a part of a message, a call of a tool or a spoken answer says.
-fn generated(reader: &mut Reader<'_>, output_bytes: &mut u64) -> Result<(), Fault> {
+fn generated<'a>(reader: &mut Reader<'a>, output_bytes: &mut u64) -> Result<Part<'a>, Fault> {
+    let mut part = Part::default();
     if reader.kind()? != Kind::Object {
         reader.pass()?;
-        return Ok(());
+        return Ok(part);
     }
     reader.open_object()?;
     let mut first = true;
     while let Some(key) = reader.key(&mut first)? {
         match (key.text.plain(), reader.kind()?) {
-            (b"text" | b"arguments" | b"input" | b"transcript", Kind::String) => {
+            (b"index", Kind::Number) => {
+                part.index = crate::json::whole(reader.number()?).unwrap_or(0);
+            }
+            (b"arguments", Kind::String) => {
+                let arguments = reader.text()?;
+                *output_bytes += arguments.decoded_bytes();
+                part.arguments = Some(arguments);
+            }
+            (b"text" | b"input" | b"transcript", Kind::String) => {
                 *output_bytes += reader.text()?.decoded_bytes();
             }
-            (b"function" | b"custom", Kind::Object) => generated(reader, output_bytes)?,
+            (b"function", Kind::Object) => {
+                part.is_function = true;
+                part.arguments = generated(reader, output_bytes)?.arguments;
+            }
+            (b"custom", Kind::Object) => {
+                generated(reader, output_bytes)?;
+            }
             _ => reader.pass()?,
         }
     }
-    Ok(())
+    Ok(part)
 }
 
 fn read_usage(reader: &mut Reader<'_>, flaws: &mut Flaws) -> Result<Option<Counts>, Fault> {

@@ -129,9 +129,19 @@ fn without_room_beside_the_siblings_the_cap_is_lowered_to_q99() {
         "all that is beside them"
     );
     assert_eq!(
-        held(size(&ask, &tokens(7_499), &UNLIMITED)),
+        held(size(&ask, &tokens(7_500), &UNLIMITED)),
         (1_500, Some(500)),
-        "what such calls need, for that is less"
+        "what such calls need, and as much for each of them"
+    );
+    assert_eq!(
+        held(size(&ask, &tokens(7_499), &UNLIMITED)),
+        (2_999, Some(1_999)),
+        "one of them has to wait, and leaves its room"
+    );
+    assert_eq!(
+        held(size(&ask, &tokens(1_600), &UNLIMITED)),
+        (1_600, Some(600)),
+        "all of them"
     );
     let small = Ask {
         asked_output: Some(100),
@@ -145,7 +155,7 @@ fn without_room_beside_the_siblings_the_cap_is_lowered_to_q99() {
 }
 
 #[test]
-fn calls_that_share_a_room_get_equal_parts_of_it_down_to_q99() {
+fn calls_that_share_a_room_get_at_most_an_equal_part_of_it_down_to_q99() {
     let room = tokens(12_000);
     let shared = |running, free| {
         let ask = Ask {
@@ -154,16 +164,26 @@ fn calls_that_share_a_room_get_equal_parts_of_it_down_to_q99() {
         };
         size(&ask, &tokens(free), &room)
     };
+    assert_eq!(held(shared(0, 12_000)), (5_096, None), "nobody shares it");
     assert_eq!(
         held(shared(1, 12_000)),
-        (5_096, None),
-        "6,000 would be its part"
-    );
-    assert_eq!(held(shared(3, 12_000)), (3_000, Some(2_000)));
-    assert_eq!(
-        held(shared(3, 2_900)),
         (2_900, Some(1_900)),
+        "of a part of 5,000 of output, ten times what such calls need"
+    );
+    assert_eq!(
+        held(shared(3, 12_000)),
+        (2_117, Some(1_117)),
+        "of 2,000, four times as much"
+    );
+    assert_eq!(
+        held(shared(3, 2_000)),
+        (2_000, Some(1_000)),
         "others took a little more"
+    );
+    assert_eq!(
+        held(shared(7, 12_000)),
+        (1_500, Some(500)),
+        "its whole part"
     );
     assert_eq!(
         held(shared(9, 12_000)),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use fisc_core::{TokenClass, Usage};
 
+use super::calls::BEGUN;
 use super::events::Events;
 use crate::facts::quoted;
 use crate::wire::Wire;
@@ -51,6 +52,21 @@ fn openai(events: &Events, shown: &Usage, usage_asked: bool) -> String {
     };
     let mut text = String::new();
     for index in open {
+        // A client must not act on a call of which it has not got all.
+        if let Some(call) = events.calls.deceptive(*index) {
+            let call = match call.number {
+                Some(number) => format!(
+                    "\"tool_calls\":[{{\"index\":{number},\"function\":\
+                     {{\"arguments\":\"{BEGUN}\"}}}}]"
+                ),
+                None => format!("\"function_call\":{{\"arguments\":\"{BEGUN}\"}}"),
+            };
+            let _ = write!(
+                text,
+                "{head}[{{\"index\":{index},\"delta\":{{{call}}},\"logprobs\":null,\
+                 \"finish_reason\":null}}]{no_usage}}}\n\n"
+            );
+        }
         let _ = write!(
             text,
             "{head}[{{\"index\":{index},\"delta\":{{}},\"logprobs\":null,\
@@ -86,6 +102,16 @@ fn anthropic(events: &Events, shown: &Usage) -> String {
         );
     }
     for index in &events.open {
+        // The wire has a block stopped even where the cap was met within its input. Clients read
+        // a block without any input as a call without arguments, so this one gets a beginning.
+        if events.calls.deceptive(*index).is_some() {
+            let _ = write!(
+                text,
+                "event: content_block_delta\n\
+                 data: {{\"type\":\"content_block_delta\",\"index\":{index},\"delta\":\
+                 {{\"type\":\"input_json_delta\",\"partial_json\":\"{BEGUN}\"}}}}\n\n"
+            );
+        }
         let _ = write!(
             text,
             "event: content_block_stop\n\

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Progress;
+use super::calls::Calls;
 use crate::report::{FlawKind, Reported, Tally, anthropic, openai};
 use crate::sse::Event;
 use crate::wire::Wire;
@@ -29,6 +30,8 @@ pub(super) struct Events {
     pub(super) begun: bool,
     /// The choices (OpenAI) or blocks of content (Anthropic) that were begun and not ended.
     pub(super) open: Vec<u64>,
+    /// Calls of tools in what is open.
+    pub(super) calls: Calls,
     /// Choices that were ended.
     ended: Vec<u64>,
     /// Whether the final usage was sent.
@@ -59,6 +62,7 @@ impl Events {
             created: None,
             begun: false,
             open: Vec::new(),
+            calls: Calls::default(),
             ended: Vec::new(),
             usage_sent: false,
             mentions_usage: false,
@@ -140,11 +144,18 @@ impl Events {
     fn openai(&mut self, event: &Event<'_>) -> Verdict {
         let mut chunk = openai::Chunk::default();
         let Events {
-            tally, open, ended, ..
+            tally,
+            open,
+            calls,
+            ended,
+            ..
         } = self;
         let read = openai::read(event.data, &mut chunk, &mut tally.flaws, &mut |choice| {
             tally.finish.update(choice.finish);
             follow(open, ended, choice);
+            if let Some(call) = choice.call {
+                calls.take(choice.index, call.number, call.arguments);
+            }
         });
         chunk.error |= event.name == b"error";
         self.tally.openai(&chunk);
@@ -191,7 +202,15 @@ impl Events {
         let block = said.index.unwrap_or(0);
         match kind {
             b"message_start" => self.begun = true,
-            b"content_block_start" if self.open.len() < PARTS_MAX => self.open.push(block),
+            b"content_block_start" if self.open.len() < PARTS_MAX => {
+                self.open.push(block);
+                if said.awaits_input {
+                    self.calls.take(block, None, None);
+                }
+            }
+            b"content_block_delta" if said.partial_json.is_some() => {
+                self.calls.take(block, None, said.partial_json);
+            }
             b"content_block_stop" => self.open.retain(|open| *open != block),
             b"message_delta" => {
                 self.usage_sent |= said.usage.is_some_and(|usage| usage.has_output());

@@ -168,6 +168,10 @@ async fn a_cap_may_be_exceeded() {
         .message(prompt, json!({ "max_tokens": 100, "stream": true }))
         .await;
     assert_eq!(stage.last().await.written_output_tokens, 141);
+    let far = "[[rehearsal over_max tokens=900]]";
+    let body = stage.chat("gpt-4o", far, json!({ "max_tokens": 100 }));
+    let body = body.await.json();
+    assert_eq!(body["usage"]["completion_tokens"], 900);
 }
 
 #[tokio::test]

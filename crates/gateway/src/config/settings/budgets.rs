@@ -1,14 +1,13 @@
 //! The tree of budgets as configured, flattened with parents before their children.
 
+mod acts;
 mod fit;
 mod window;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use fisc::{
-    Claim, Lendable, Levels, Limits, Permille, Sharing, State, Terms, TokenCounting, Weight,
-};
+use fisc::{Claim, Lendable, Limits, Permille, Sharing, State, Terms, TokenCounting, Weight};
 use fisc_core::{Amount, MAX_DEPTH, Resource, Tokens, Tree, check_name};
 use toml::Spanned;
 
@@ -17,6 +16,7 @@ use crate::config::amounts::{self, TokenAmount};
 use crate::config::{
     AmountsConfig, BudgetConfig, ConfigError, GuaranteeConfig, ShareConfig, SharingConfig, Text,
 };
+use crate::policy::Measures;
 
 /// What is kept for wrapping up, of every limit, where nothing else is said.
 const RESERVE: Permille = Permille(50);
@@ -50,7 +50,7 @@ pub(super) fn resolve(
         return Err(error.with_hint(hint));
     }
     let mut resolved = Resolved::default();
-    resolved.add(context, None, root, config)?;
+    resolved.add(context, (None, None), root, config)?;
     Ok((resolved.budgets, resolved.counting.unwrap_or_default()))
 }
 
@@ -60,7 +60,7 @@ impl Resolved {
     fn add(
         &mut self,
         context: &Context<'_>,
-        parent: Option<&BudgetSettings>,
+        (parent, above): (Option<&BudgetSettings>, Option<&Measures>),
         name: &Text,
         config: &BudgetConfig,
     ) -> Result<(), ConfigError> {
@@ -79,14 +79,17 @@ impl Resolved {
             Some(newcomers) => self.newcomers(context, newcomers, &terms)?,
             None => Terms::default(),
         };
+        let measures = acts::measures(context, config, above)?;
         let settings = BudgetSettings {
             path,
             terms,
             newcomers,
+            measures,
         };
         self.budgets.push(settings.clone());
         for (name, child) in written_order(&config.children) {
-            self.add(context, Some(&settings), name, child)?;
+            let above = settings.measures.as_ref().or(above);
+            self.add(context, (Some(&settings), above), name, child)?;
         }
         Ok(())
     }
@@ -100,6 +103,7 @@ impl Resolved {
         let limits = self.limits(context, [&config.tokens, &config.cost, &config.active_time])?;
         let per_call = self.amounts(context, config.per_call.as_ref())?;
         let need = self.amounts(context, config.need.as_ref())?;
+        let rate = self.amounts(context, config.rate_per_minute.as_ref())?;
         let reserve = match &config.reserve {
             Some(text) => share(context, text)?,
             None => RESERVE,
@@ -133,9 +137,9 @@ impl Resolved {
             need,
             lendable,
             window,
-            levels: Levels::default(),
-            rate: Limits::NONE,
-            observed: false,
+            levels: acts::levels(context, config.levels.as_ref())?,
+            rate,
+            observed: config.observe,
         })
     }
 

@@ -5,7 +5,6 @@ use crate::config::{
     AuthConfig, CapFieldConfig, ConfigError, Text, UpstreamConfig, UpstreamsConfig,
 };
 use crate::routes::Provider;
-use crate::secret::Secret;
 use crate::upstream::{Credential, Upstream, UpstreamError};
 
 use fisc_llm::CapField;
@@ -37,7 +36,9 @@ fn upstream(
     provider: Provider,
     config: &UpstreamConfig,
 ) -> Result<Upstream, ConfigError> {
-    let credential = match (key(context, config)?, config.auth) {
+    let named = (config.key_env.as_ref(), config.key_file.as_ref());
+    let key = context.secret(named, ["key_env", "key_file"])?;
+    let credential = match (key, config.auth) {
         (Some(key), AuthConfig::ApiKey) => Credential::ApiKey(key),
         (Some(key), AuthConfig::Bearer) => Credential::Bearer(key),
         (None, _) => Credential::Nothing,
@@ -72,25 +73,5 @@ fn default_tier(context: &Context<'_>, text: &Text) -> Result<String, ConfigErro
             Err(error.with_hint("write what the provider's account says: default, flex, priority"))
         }
         tier => Ok(tier.to_owned()),
-    }
-}
-
-fn key(context: &Context<'_>, config: &UpstreamConfig) -> Result<Option<Secret>, ConfigError> {
-    match (&config.key_env, &config.key_file) {
-        (None, None) => Ok(None),
-        (Some(name), None) => context.variable(name).map(|key| Some(Secret::new(key))),
-        (None, Some(path)) => {
-            let file = context.directory.join(path.get_ref());
-            let text = std::fs::read_to_string(file).map_err(|why| {
-                context.error(path.span(), format!("the key file cannot be read: {why}"))
-            })?;
-            match text.trim() {
-                "" => Err(context.error(path.span(), "the key file is empty")),
-                key => Ok(Some(Secret::new(key))),
-            }
-        }
-        (Some(_), Some(path)) => {
-            Err(context.error(path.span(), "both key_env and key_file; leave one out"))
-        }
     }
 }

@@ -125,8 +125,9 @@ fn meter<'c>(wire: Wire, strip: bool, chunks: impl IntoIterator<Item = &'c [u8]>
     let mut relay = Vec::new();
     let mut sum = Progress::default();
     let strips = strip && wire == Wire::OpenAiChat;
+    let mut held = 0;
     for chunk in chunks {
-        let held = if strips { 0 } else { chunk.len() as u64 };
+        held += if strips { 0 } else { chunk.len() as u64 };
         let progress = meter.feed(Bytes::copy_from_slice(chunk), &mut relay);
         assert!(progress.open_tail <= held);
         sum.terminal |= progress.terminal;

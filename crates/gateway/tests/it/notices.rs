@@ -1,0 +1,262 @@
+//! What telling an agent its budget costs: a coding agent's session, its history longer call by
+//! call, once told at each level and once never. Beside the tokens, the requests are compared as
+//! the provider got them, byte by byte.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use fisc::core::{Amount, Money, Resource, TimeUs, Tokens};
+use fisc::{Level, Patience, Terms};
+use fisc_gateway::{Action, Actions, Credential, Measures, Policy};
+use fisc_rehearsal::Wire;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::harness::{House, Plan, limited};
+use crate::raw::{self, Beside};
+
+const WIRES: [Wire; 2] = [Wire::OpenAi, Wire::Anthropic];
+/// How many calls a session has.
+const CALLS: usize = 36;
+/// The most that telling an agent may add, in thousandths of all tokens.
+const ADDED_MAX: u64 = 3;
+/// What all may spend, in nano-dollars: a session is nothing beside it.
+const LIMIT: i64 = 1_000_000_000_000;
+/// Before which calls others spend how many thousandths of that, and the level after it.
+const SPENDING: [(usize, i64, Level); 3] = [
+    (9, 550, Level::Yellow),
+    (18, 250, Level::Orange),
+    (27, 120, Level::Red),
+];
+
+/// One session.
+struct Session {
+    /// The bodies as the provider got them.
+    bodies: Vec<Vec<u8>>,
+    /// What they were, read and generated, in tokens.
+    tokens: u64,
+    /// The input of the last call.
+    last_input: u64,
+}
+
+/// A way to the provider that keeps what passes.
+struct Recorder {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    serving: JoinHandle<()>,
+}
+
+#[tokio::test]
+async fn notices_are_cheap_rare_and_change_nothing_before_them() {
+    for wire in WIRES {
+        let (plain, told) = (session(wire, false).await, session(wire, true).await);
+        assert_eq!((plain.bodies.len(), told.bodies.len()), (CALLS, CALLS));
+        let mut places = Vec::new();
+        for (number, (plain, told)) in plain.bodies.iter().zip(&told.bodies).enumerate() {
+            if plain != told {
+                places.push(number);
+                check_notice(plain, told);
+            }
+        }
+        // Once at each level, in the first call of it, and gone with the next.
+        assert_eq!(places, SPENDING.map(|(call, ..)| call));
+        let added = told.tokens - plain.tokens;
+        let per_mille = added as f64 * 1_000.0 / told.tokens as f64;
+        println!(
+            "{wire:?}: {added} tokens of {} for notices, {per_mille:.2} per mille; \
+             {} tokens of input at the end",
+            told.tokens, told.last_input
+        );
+        assert!(added > 0, "they are read");
+        assert!(added * 1_000 <= told.tokens * ADDED_MAX, "{per_mille}");
+        assert!(
+            (8_000..14_000).contains(&plain.last_input),
+            "{}",
+            plain.last_input
+        );
+    }
+}
+
+/// Checks that a body is another with a notice at the end of its last message.
+#[track_caller]
+fn check_notice(plain: &[u8], told: &[u8]) {
+    let same = |(a, b): &(&u8, &u8)| a == b;
+    let before = plain.iter().zip(told).take_while(same).count();
+    let after = plain.iter().rev().zip(told.iter().rev());
+    let after = after.take_while(same).count().min(plain.len() - before);
+    assert_eq!(before + after, plain.len(), "nothing is taken out");
+    let read = |body| serde_json::from_slice::<Value>(body).expect("JSON");
+    let (plain, mut told) = (read(plain), read(told));
+    let last = told["messages"]
+        .as_array_mut()
+        .expect("messages")
+        .last_mut();
+    let parts = last.expect("a message")["content"].as_array_mut();
+    let notice = parts.expect("parts").pop().expect("a notice");
+    assert_eq!(plain, told, "all else is as it was");
+    let text = notice["text"].as_str().expect("a text");
+    assert!(text.starts_with("[budget] "), "{text}");
+    assert!(text.contains("% of your money is used, $"), "{text}");
+}
+
+/// Plays a session.
+async fn session(wire: Wire, notices: bool) -> Session {
+    let house = House::start(Plan {
+        root: Terms {
+            reserve: fisc::Permille(0),
+            ..limited(Resource::Cost, LIMIT)
+        },
+        ..Plan::default()
+    })
+    .await;
+    let recorder = Recorder::start(house.rehearsal.address()).await;
+    let key = Credential::ApiKey(fisc_gateway::Secret::new("sk-recorded"));
+    let mut beside = Beside::new(&house, &format!("http://{}", recorder.address), &key);
+    beside.policy = policy(notices);
+    let gateway = beside.start(&house).await;
+    let path = house.path(wire, "coder");
+    for call in 0..CALLS {
+        if let Some((_, part, level)) = SPENDING.iter().find(|(before, ..)| *before == call) {
+            spend(&house, LIMIT / 1_000 * part).await;
+            assert_eq!(house.root().level(), *level);
+        }
+        let body = body(wire, call).to_string();
+        let seen = raw::exchange(gateway.addr(), &raw::post(&path, &[], body.as_bytes())).await;
+        assert_eq!(seen.status, 200, "{}", seen.text());
+        let changed = seen.header("fisc-changed").unwrap_or_default();
+        let due = notices && SPENDING.iter().any(|(before, ..)| *before == call);
+        assert_eq!(changed.contains("notice="), due, "{call}: {changed:?}");
+    }
+    house.check_books().await;
+    let truth = house.truth().await;
+    assert_eq!(truth.len(), CALLS);
+    let tokens = truth.iter().map(|record| {
+        let usage = &record.canonical;
+        usage.input_total() + usage.output_total()
+    });
+    let bodies = recorder.requests.lock().expect("no panic").clone();
+    let session = Session {
+        bodies: bodies.iter().map(|request| body_of(request)).collect(),
+        tokens: tokens.sum(),
+        last_input: truth[CALLS - 1].canonical.input_total(),
+    };
+    gateway.shutdown(std::time::Duration::from_secs(1)).await;
+    house.stop().await;
+    session
+}
+
+/// Nothing but the notices is done.
+fn policy(notices: bool) -> Policy {
+    let mut actions = Actions::default();
+    for level in Actions::LEVELS {
+        actions.set(level, Some(Resource::Cost), vec![]);
+    }
+    if notices {
+        actions.set(Level::Yellow, Some(Resource::Cost), vec![Action::Notice]);
+    }
+    Policy {
+        usual: Measures {
+            actions,
+            ..Measures::default()
+        },
+        ..Policy::default()
+    }
+}
+
+/// Lets others spend.
+async fn spend(house: &House, nanos: i64) {
+    let amount = Amount::new(Tokens(0), Money::from_nanos(nanos), TimeUs(0));
+    let patience = Patience(std::time::Duration::ZERO);
+    let hold = house.root().hold("others", amount, patience).await;
+    let settled = hold.expect("it fits").settle_amount(amount);
+    settled
+        .expect("it was held")
+        .durable()
+        .await
+        .expect("it is written");
+}
+
+/// Writes the body of a session's call: what was said and done so far, and one more result.
+fn body(wire: Wire, call: usize) -> Value {
+    let mut messages = Vec::new();
+    for turn in 0..=call {
+        if turn > 0 {
+            let said = format!("I read part {turn}. It calls the next one, so I look at that too.");
+            messages.push(json!({ "role": "assistant", "content": said }));
+        }
+        messages.push(json!({ "role": "user", "content": [
+            { "type": "text", "text": result(turn) },
+            { "type": "text", "text": "[[rehearsal tokens=90]] Go on." },
+        ]}));
+    }
+    let system = "You are a coding agent. You change as little as is needed. ".repeat(30);
+    match wire {
+        Wire::OpenAi => {
+            messages.insert(0, json!({ "role": "system", "content": system }));
+            json!({ "model": "gpt-4o-mini", "max_tokens": 400, "messages": messages })
+        }
+        Wire::Anthropic => json!({
+            "model": "claude-sonnet-4-5", "max_tokens": 400, "messages": messages,
+            "system": [
+                { "type": "text", "text": system, "cache_control": { "type": "ephemeral" } },
+            ],
+        }),
+    }
+}
+
+/// Returns what a tool said.
+fn result(turn: usize) -> String {
+    let line = |number| format!("{number:4} | let part_{turn}_{number} = read({number})?;\n");
+    (0..18).map(line).collect()
+}
+
+/// Returns a request's body.
+fn body_of(request: &[u8]) -> Vec<u8> {
+    let head = request.windows(4).position(|four| four == b"\r\n\r\n");
+    request[head.expect("a whole head") + 4..].to_vec()
+}
+
+// === impl Recorder ===
+
+impl Recorder {
+    async fn start(provider: SocketAddr) -> Recorder {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let requests = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+        let kept = Arc::clone(&requests);
+        let serving = tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(pass(socket, provider, Arc::clone(&kept)));
+            }
+        });
+        Recorder {
+            address,
+            requests,
+            serving,
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Passes the requests of one connection, one by one, and their answers.
+async fn pass(mut socket: TcpStream, provider: SocketAddr, kept: Arc<Mutex<Vec<Vec<u8>>>>) {
+    // Whoever hangs up between requests is done.
+    while socket.peek(&mut [0]).await.is_ok_and(|bytes| bytes > 0) {
+        let request = raw::whole_request(&mut socket).await;
+        let mut to_provider = raw::send(provider, &request).await;
+        if !request.starts_with(b"POST /v1/messages/count_tokens") {
+            kept.lock().expect("no panic").push(request);
+        }
+        let answer = raw::read_some(&mut to_provider, usize::MAX).await;
+        if socket.write_all(&answer).await.is_err() {
+            return;
+        }
+    }
+}
