@@ -40,6 +40,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Report who spent what
     Report(ReportArgs),
+    /// Say where spending leads: an estimate
+    Forecast(ForecastArgs),
     /// Look at and change the budgets that a gateway serves
     Budget(BudgetArgs),
     /// Give a budget more
@@ -337,6 +339,24 @@ pub struct ReportArgs {
     /// Only calls that ended since, by the hour: 90m, 24h, 7d, or a UTC date or time
     #[arg(long, value_name = "T")]
     pub since: Option<String>,
+    /// Write JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fisc forecast`.
+#[derive(Debug, Args)]
+pub struct ForecastArgs {
+    /// A run, or a budget of the last one [default: all of the last run's]
+    #[arg(value_name = "RUN|PATH")]
+    pub what: Option<String>,
+    /// The ledger file instead of a run's
+    #[arg(long, value_name = "DB")]
+    pub db: Option<PathBuf>,
+    /// How it is made
+    #[arg(long, value_name = "M", default_value = "fisc",
+        value_parser = ["fisc", "linear", "predict_linear", "ewma", "exponential"])]
+    pub method: String,
     /// Write JSON to standard output
     #[arg(long)]
     pub json: bool,

@@ -1,6 +1,6 @@
 //! `fisc check`: how a budget stands; the exit code is its level.
 
-use fisc_core::{BudgetView, Level, Resource};
+use fisc_core::{BudgetView, Level, Method, Resource};
 use fisc_ledger::Reader;
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::args::CheckArgs;
 use crate::exit;
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::report::{self, Life, symbol};
+use crate::report::{self, BudgetForecast, ForecastRow, Life, describe_resources, symbol};
 
 /// What `check --json` says.
 #[derive(Debug, Serialize)]
@@ -19,6 +19,8 @@ struct Checked {
     spent: [i64; Resource::COUNT],
     held: [i64; Resource::COUNT],
     limit: [Option<i64>; Resource::COUNT],
+    /// An estimate; `null` after fewer than four calls, or when nothing goes on.
+    forecast: Option<BudgetForecast>,
 }
 
 /// Checks a budget and returns the exit code of its level.
@@ -40,14 +42,25 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     };
     let (level, binding, _) = tree.binding_level(view.id);
     let (path, binding) = (tree.path(view.id), tree.path(binding));
+    let forecast = if report::goes_on(&life) {
+        let foresight = report::foresight(&reader, &tree)?;
+        let ids = [view.id].into_iter();
+        let row = ForecastRow::of(&foresight, &tree, life.at, Method::Fisc, ids);
+        row.budgets.into_iter().next()
+    } else {
+        None
+    };
     if args.json {
-        print_json(&view, path, level, binding)?;
+        print_json(&view, (path, binding), level, forecast)?;
     } else {
         println!(
             "{} {path} {} (by {binding})",
             symbol(level.name()),
             level.name()
         );
+        for (name, _, said) in forecast.iter().flat_map(describe_resources) {
+            println!("  forecast of {name} (estimated): {said}");
+        }
     }
     Ok(match level {
         Level::Green => exit::OK,
@@ -60,9 +73,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
 
 fn print_json(
     view: &BudgetView<'_>,
-    budget: String,
+    (budget, binding): (String, String),
     level: Level,
-    binding: String,
+    forecast: Option<BudgetForecast>,
 ) -> Result<(), Failure> {
     let checked = Checked {
         budget,
@@ -71,6 +84,7 @@ fn print_json(
         spent: view.spent.raw(),
         held: view.held.raw(),
         limit: Resource::ALL.map(|resource| view.terms.limits.get(resource)),
+        forecast,
     };
     let text = serde_json::to_string_pretty(&checked);
     println!(

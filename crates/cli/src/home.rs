@@ -1,6 +1,8 @@
 //! Where runs are kept: a directory for each, and a history of all, in the user's data
 //! directory (`$XDG_DATA_HOME/fisc`, or `~/.local/share/fisc`).
 
+mod known;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

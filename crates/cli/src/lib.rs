@@ -13,6 +13,7 @@ mod demo;
 pub mod env_file;
 pub mod exit;
 pub mod failure;
+mod forecast;
 mod home;
 mod price;
 mod rehearse;
@@ -61,6 +62,7 @@ async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Serve(args) => serve::run(&args).await,
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args).map(|()| exit::OK),
+        Command::Forecast(args) => forecast::run(&args).map(|()| exit::OK),
         Command::Budget(args) => budget::run(&args.command).await,
         Command::Grant(args) => budget::grant(&args).await,
         Command::Freeze(args) => budget::set_frozen(&args, true).await,

@@ -24,13 +24,14 @@ use crate::home::Home;
 pub(crate) use self::gather::tree;
 pub use self::gather::{Ended, Names, Scope, gather};
 pub(crate) use self::life::Life;
-pub use self::outlook::{BudgetForecast, ForecastRow, ResourceForecast};
+pub use self::outlook::{BudgetForecast, ForecastRow, ProfileRow, ResourceForecast};
+pub(crate) use self::outlook::{foresight, goes_on};
 pub use self::since::Since;
 pub use self::text::write_text;
-pub(crate) use self::text::{NO_METERED_CALL, symbol};
+pub(crate) use self::text::{NO_METERED_CALL, describe_resources, symbol};
 
 /// Everything that a report says. Amounts are integers; costs also as a decimal of dollars.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// Whether it is about a run and not about a ledger that is served.
     #[serde(skip)]

@@ -88,6 +88,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8, Failure> {
 impl Run {
     async fn carry_out(&self, args: &RunArgs) -> Result<End, Failure> {
         self.allocate().await?;
+        self.recall(args);
         let rehearsal = start_rehearsal(args)?;
         let listener = bind(args.port).await?;
         let secrets = Secrets {

@@ -82,6 +82,8 @@ pub enum Event {
         total: i64,
         /// The limit.
         limit: i64,
+        /// Whether it is so likely that the level acts one step early.
+        raised: bool,
     },
     /// An agent looks as if it ran away.
     Runaway {

@@ -15,6 +15,7 @@ use fisc_ledger::{BudgetRow, CallLabel, Entry, Facts, Journal, Note, OpenHold, R
 use crate::calendar::Zones;
 use crate::error::Error;
 use crate::events::Ring;
+use crate::foresight::Foresight;
 use crate::queue::Queue;
 use crate::runaway::Raised;
 use crate::terms_text::{self, Standing};
@@ -57,6 +58,8 @@ pub(crate) struct Engine {
     pub(crate) queue: Queue,
     /// When calls are due where they are slowed.
     pub(crate) throttle: Throttle,
+    /// Where spending leads.
+    pub(crate) foresight: Foresight,
     /// When what siblings share was last divided in a round.
     pub(crate) divided: Option<Timestamp>,
     /// What is to be noted with the next entry.
@@ -96,6 +99,7 @@ impl Engine {
             in_doubt: HashMap::new(),
             queue: Queue::default(),
             throttle: Throttle::default(),
+            foresight: Foresight::new(Timestamp(i64::MIN)),
             divided: None,
             notes: Vec::new(),
         }
@@ -122,6 +126,7 @@ impl Engine {
             engine.doubt(hold, now)?;
         }
         engine.events.clear();
+        engine.foresight = Foresight::new(now);
         Ok(engine)
     }
 
@@ -137,6 +142,7 @@ impl Engine {
         let budget = self
             .tree
             .allocate(now, parent, name, terms, &mut self.events)?;
+        self.expect_newcomer(budget);
         // As the tree fixed them: an automatic guarantee, an inherited window.
         let (name, terms) = (name.to_owned(), self.standing_text(budget));
         self.notes = notes(budget);
@@ -189,7 +195,7 @@ impl Engine {
     pub(crate) fn acting(&self, budget: BudgetId) -> Acting {
         let mut acting = self.tree.acting(budget);
         if self.raised.is_empty() {
-            return acting;
+            return self.foresight.raise(&self.tree, budget, acting);
         }
         let mut next = self.tree.budget(budget);
         while let Some(view) = next {
@@ -206,7 +212,7 @@ impl Engine {
                 };
             }
         }
-        acting
+        self.foresight.raise(&self.tree, budget, acting)
     }
 
     pub(crate) fn hold(
@@ -265,6 +271,7 @@ impl Engine {
             return Ok((receipt, None));
         };
         (self.throttle).spent(&self.tree, now, hold.budget, hold.opened, amount);
+        self.foresight.spent(&self.tree, now, hold.budget, amount);
         let overrun = receipt.overrun;
         let settled = Entry::Settle {
             id,

@@ -250,8 +250,13 @@ fn detail(event: &Event) -> Option<String> {
             resource,
             total,
             limit,
+            raised,
             ..
-        } => format!("resource={} total={total} limit={limit}", resource.name()),
+        } => {
+            let raised = if *raised { "yes" } else { "no" };
+            let resource = resource.name();
+            format!("resource={resource} total={total} limit={limit} raised={raised}")
+        }
         Event::Runaway { sign, .. } => format!("sign={}", sign.name()),
         // It is in the budget's terms.
         Event::WindowBegan { .. } => return None,

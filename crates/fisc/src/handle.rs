@@ -322,24 +322,6 @@ impl Fisc {
         }
     }
 
-    /// Moves the levels of elapsed time, divides anew what siblings share, and wakes waiters whose
-    /// deadline may have come or who may have room now. To be called about once a second.
-    pub fn tick(&self) {
-        let now = self.now();
-        let mut engine = self.shared.engine();
-        let divided = engine.divide(now);
-        engine.raised.retain(|_, raised| raised.until > now);
-        let Engine { tree, events, .. } = &mut *engine;
-        let before = events.len();
-        tree.tick(now, events);
-        let moved = events.len() > before;
-        engine.looked(self.ticks());
-        drop(engine);
-        if moved || divided {
-            self.shared.made_room();
-        }
-    }
-
     /// Returns which tokens count as `tokens` in this tree.
     pub fn counting(&self) -> TokenCounting {
         self.shared.counting
@@ -389,6 +371,7 @@ impl Fisc {
         self.shared.made_room();
         // Time is up or all have ended: either way it is closed.
         let _ = tokio::time::timeout(CLOSE_PATIENCE, self.shared.all_ended()).await;
+        self.learn();
         let journal = self.shared.engine().journal.take();
         let Some(journal) = journal else {
             return Ok(());

@@ -7,6 +7,7 @@ pub mod clock;
 mod engine;
 mod error;
 mod events;
+mod foresight;
 mod handle;
 mod histogram;
 mod hold;
@@ -35,6 +36,7 @@ pub use fisc_ledger::{
     CallLabel, Durability, EventRow, Facts, Filter, GroupBy, Note, Outcome, Reader, RollupRow,
     Totals,
 };
+pub use foresight::{ForecastView, Foreseen, Foresight, PastRuns};
 pub use handle::{Budget, BudgetStatus, Fisc, Standing};
 pub use histogram::Histogram;
 pub use hold::{Charge, Hold, Settled};

@@ -9,6 +9,7 @@ use fisc_ledger::{Durability, Entry, Journal, Note, Reader};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::foresight;
 use crate::handle::Fisc;
 
 /// The key under which a ledger keeps which tokens count in it.
@@ -84,6 +85,8 @@ impl Fisc {
             let since = Timestamp(clock.now().0.saturating_sub(span.0));
             restore_recent(&mut engine, &Reader::open(&path)?, since)?;
         }
+        let learned = Reader::open(&path)?.notes(foresight::NOTES)?;
+        engine.foresight.restore(&learned);
         Ok(Fisc::assemble(engine, clock, counting, file))
     }
 

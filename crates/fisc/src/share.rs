@@ -1,6 +1,8 @@
 //! Sharing at work: release, loans, predictions, and the loop that divides anew.
 
-use fisc_core::{Amount, BudgetId, Freezer, Limits, Loan, Terms, TimeUs, Timestamp};
+use fisc_core::{
+    Amount, BudgetId, BudgetView, Freezer, Limits, Loan, State, Terms, TimeUs, Timestamp,
+};
 use fisc_ledger::{Entry, Note, Ticket};
 
 use crate::engine::{Engine, Written};
@@ -16,7 +18,17 @@ impl Fisc {
     /// Ends a budget: nothing is admitted there and below any more, and what it did not use is
     /// its parent's again. Refused while calls run. Durable when it returns; again is no change.
     pub async fn release(&self, id: BudgetId) -> Result<(), Error> {
-        let ((), ticket) = self.shared.engine().release(self.now(), id)?;
+        self.end(id, true).await
+    }
+
+    /// As [`Fisc::release`], of a budget whose agent is gone before its work was done: it teaches
+    /// nothing about its kind.
+    pub async fn abandon(&self, id: BudgetId) -> Result<(), Error> {
+        self.end(id, false).await
+    }
+
+    async fn end(&self, id: BudgetId, teaches: bool) -> Result<(), Error> {
+        let ((), ticket) = self.shared.engine().release(self.now(), id, teaches)?;
         self.shared.made_room();
         match ticket {
             Some(ticket) => Ok(ticket.durable().await?),
@@ -134,8 +146,18 @@ impl Fisc {
 // === impl Engine ===
 
 impl Engine {
-    fn release(&mut self, now: Timestamp, id: BudgetId) -> Result<Written<()>, Error> {
+    fn release(
+        &mut self,
+        now: Timestamp,
+        id: BudgetId,
+        teaches: bool,
+    ) -> Result<Written<()>, Error> {
         self.admits()?;
+        // As it stood: at its end nothing is left of its level.
+        let ends = |view: &BudgetView<'_>| view.terms.state != State::Released && view.open == 0;
+        if self.tree.budget(id).is_some_and(|view| ends(&view)) {
+            self.finish(id, teaches);
+        }
         self.tree.release(now, id, &mut self.events)?;
         let terms = self.standing_text(id);
         let ticket = self.append(now, Entry::Terms { budget: id, terms });

@@ -7,6 +7,7 @@
 
 mod budgets;
 mod caller;
+mod forecast;
 mod holds;
 mod leases;
 mod once;
@@ -66,6 +67,7 @@ struct Call {
     method: Method,
     /// The path without a secret.
     path: String,
+    query: Option<String>,
     idempotency_key: Option<String>,
     body: Bytes,
 }
@@ -84,6 +86,7 @@ enum Target {
     All,
     Budget(String),
     Report(String),
+    Forecast(String),
     Act(String, Act),
     Hold(String, String, HoldAct),
 }
@@ -149,6 +152,7 @@ async fn answer(
         caller: Caller::new(grant),
         method: head.method.clone(),
         path: path.to_owned(),
+        query: head.uri.query().map(str::to_owned),
         idempotency_key: key.map_err(|_| bad_id())?,
         body,
     };
@@ -199,7 +203,8 @@ impl Call {
         match (self.target()?, self.method.as_str()) {
             (Target::All, "GET") => Ok(budgets::list(self)),
             (Target::All, "POST") => budgets::allocate(self).await,
-            (Target::Budget(path), "GET") => report::check(self, &path).await,
+            (Target::Budget(path), "GET") => report::check(self, &path),
+            (Target::Forecast(path), "GET") => forecast::forecast(self, &path),
             (Target::Report(path), "GET") => report::report(self, &path).await,
             (Target::Budget(path), "PATCH") => budgets::change(self, &path).await,
             (Target::Act(path, act), "POST") => match act {
@@ -261,19 +266,23 @@ impl Call {
         }
     }
 
-    /// Finds out what is to be read. A budget that is called `report` goes before the report of
-    /// its parent.
+    /// Finds out what is to be read. A budget that is called `report` or `forecast` goes before
+    /// that of its parent.
     fn read_target(&self, names: &[Cow<'_, str>]) -> Target {
         let whole = names.join("/");
-        if let [path @ .., report] = names
-            && report == "report"
+        if let [path @ .., what] = names
+            && (what == "report" || what == "forecast")
             && !path.is_empty()
             && self.method == Method::GET
         {
             let found = self.caller.path(&whole);
             let exists = found.is_ok_and(|path| self.state.fisc.budget(&path).is_ok());
             if !exists {
-                return Target::Report(path.join("/"));
+                let path = path.join("/");
+                return match what.as_ref() {
+                    "report" => Target::Report(path),
+                    _ => Target::Forecast(path),
+                };
             }
         }
         Target::Budget(whole)

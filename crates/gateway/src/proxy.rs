@@ -428,6 +428,7 @@ fn budget_headers(state: &State, payer: &Payer, cost: Option<Money>, headers: &m
         cost_free: limited(free.cost().nanos()).map(Money::from_nanos),
         tokens_free: limited(free.tokens().0).map(Tokens),
         time_free: time.map(TimeUs),
+        foreseen: state.fisc.foreseen(payer.budget, &payer.root),
         cost,
     };
     headers_of.write(headers);

@@ -8,7 +8,7 @@ use fisc_core::{Amount, BudgetId, Resource, Timestamp, Tree};
 use fisc_ledger::{DoubtfulHold, Filter, GroupBy, OpenHold, Reader, RollupRow, Totals};
 
 use super::life::{Life, State};
-use super::outlook::forecast;
+use super::outlook::ForecastRow;
 use super::rows::{level_of, show_hour};
 use super::since::Since;
 use super::{
@@ -71,6 +71,8 @@ impl Names {
     pub const LIMITING_BUDGET: &'static str = "limiting_budget";
     /// The resource that stopped it.
     pub const LIMITING_RESOURCE: &'static str = "limiting_resource";
+    /// Of which command what it teaches is known: its name, and that of its script.
+    pub const COMMAND: &'static str = "command";
     /// The version of its price book.
     pub const PRICES: &'static str = "prices";
     /// When it ended, in microseconds since 1970.
@@ -186,7 +188,7 @@ impl Source<'_> {
             in_doubt,
             in_doubt_amount: AmountRow::from(amount),
             forecast: match life.state {
-                State::Runs => Some(forecast(self.tree, life.at, &self.all(agent)?)),
+                State::Runs => Some(ForecastRow::read(reader, self.tree, life.at)?),
                 State::Ended | State::Left => None,
             },
             overhead: self.overhead()?,

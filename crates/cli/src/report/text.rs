@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use fisc_core::{Money, TimeUs, Tokens};
 
 use super::life::ElapsedFrom;
-use super::{BudgetRow, Report, ResourceForecast, ResourceRow, UseRow};
+use super::{BudgetForecast, BudgetRow, Report, ResourceForecast, ResourceRow, UseRow};
 use crate::amounts::{show_cost, show_count, show_duration, show_tokens};
 use crate::args::ReportBy;
 
@@ -183,20 +183,45 @@ fn write_forecast(out: &mut impl Write, report: &Report) -> io::Result<()> {
     else {
         return Ok(());
     };
-    let cost = |units| show_cost(Money::from_nanos(units));
-    let tokens = |units| format!("{} tokens", show_tokens(Tokens(units)));
-    let time = |units| format!("{} in calls", show_duration(TimeUs(units)));
-    let horizon = whole.horizon_ms.map(show_millis);
-    let horizon = horizon.as_deref().unwrap_or_default();
-    let parts = [
-        describe_forecast(&whole.cost, horizon, cost),
-        describe_forecast(&whole.tokens, horizon, tokens),
-        describe_forecast(&whole.active_time, horizon, time),
-    ];
-    for part in parts.into_iter().flatten() {
+    for (_, _, part) in describe_resources(whole) {
         writeln!(out, " forecast ({}, estimated): {part}", forecast.method)?;
     }
     Ok(())
+}
+
+/// Names each resource of a budget and describes where it leads, as far as there is something to
+/// say.
+pub(crate) fn describe_resources(
+    whole: &BudgetForecast,
+) -> impl Iterator<Item = (&'static str, &ResourceForecast, String)> {
+    let cost = |units| show_cost(Money::from_nanos(units));
+    let tokens = |units| format!("{} tokens", show_tokens(Tokens(units)));
+    let time = |units| format!("{} in calls", show_duration(TimeUs(units)));
+    let horizon = match whole.horizon_ms {
+        Some(left) => format!("in {}", show_millis(left)),
+        None => "when it is done".to_owned(),
+    };
+    let BudgetForecast {
+        cost: of_cost,
+        tokens: of_tokens,
+        active_time,
+        ..
+    } = whole;
+    let parts = [
+        ("cost", of_cost, describe_forecast(of_cost, &horizon, cost)),
+        (
+            "tokens",
+            of_tokens,
+            describe_forecast(of_tokens, &horizon, tokens),
+        ),
+        (
+            "active time",
+            active_time,
+            describe_forecast(active_time, &horizon, time),
+        ),
+    ];
+    let said = |(name, row, part): (_, _, Option<String>)| Some((name, row, part?));
+    parts.into_iter().filter_map(said)
 }
 
 fn describe_forecast(
@@ -204,12 +229,17 @@ fn describe_forecast(
     horizon: &str,
     show: impl Fn(i64) -> String,
 ) -> Option<String> {
-    let spent = row
-        .at_horizon
-        .map(|units| format!("{} in {horizon}", show(units)));
-    let limit = row
-        .limit_in_ms
-        .map(|ms| format!("limit in {}", show_millis(ms)));
+    let between = |low: String, high: String| format!(" ({low} to {high})");
+    let spent = row.at_horizon.map(|units| {
+        let ends = row.at_horizon_interval;
+        let ends = ends.map(|(low, high)| between(show(low), show(high)));
+        format!("{} {horizon}{}", show(units), ends.unwrap_or_default())
+    });
+    let limit = row.limit_in_ms.map(|ms| {
+        let ends = row.limit_in_interval_ms;
+        let ends = ends.map(|(low, high)| between(show_millis(low), show_millis(high)));
+        format!("limit in {}{}", show_millis(ms), ends.unwrap_or_default())
+    });
     let parts: Vec<String> = spent.into_iter().chain(limit).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }

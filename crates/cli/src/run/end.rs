@@ -1,14 +1,15 @@
 //! The end of a run: it is kept in the ledger, which is closed; then the history and the reports
 //! are written. None of these may cost another, nor hide how the program ended.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::path::Path;
 
-use fisc::{TimeUs, Timestamp};
+use fisc::{Money, Resource, TimeUs, Timestamp, Tokens};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::Run;
+use crate::amounts::{show_cost, show_tokens};
 use crate::args::{ReportBy, RunArgs};
 use crate::exit::{self, Conclusion, Outcome};
 use crate::failure::Failure;
@@ -74,6 +75,9 @@ impl Run {
             at: now,
         };
         let past = self.past(args, &ended);
+        if ran && conclusion.outcome == Outcome::Completed {
+            self.teach(args);
+        }
         if let Err(error) = self.fisc.clone().close().await {
             failures.push(error.into());
         }
@@ -84,6 +88,47 @@ impl Run {
             failures.push(failure);
         }
         failures
+    }
+
+    /// Lets the next runs of the same command know what this one spent. What others of them
+    /// taught meanwhile counts too.
+    fn teach(&self, args: &RunArgs) {
+        let command = class(args);
+        self.fisc.recall(&self.home.known(&command));
+        let known = self.fisc.completed();
+        if let Err(error) = self.home.keep_known(&command, known) {
+            eprintln!("fisc ▸ warning: what the run taught was not written: {error}");
+        }
+    }
+
+    /// Takes what earlier runs of the same command taught, and says what they let expect.
+    pub(super) fn recall(&self, args: &RunArgs) {
+        let command = class(args);
+        let past = self.home.known(&command);
+        self.keep(Names::COMMAND, &command);
+        if !self.fisc.recall(&past) {
+            eprintln!("fisc ▸ warning: what earlier runs taught cannot be read");
+        }
+        let cost = |units| show_cost(Money::from_nanos(units));
+        let tokens = |units| format!("{} tokens", show_tokens(Tokens(units)));
+        let cost = self.expected(Resource::Cost, cost);
+        let said: Vec<String> = cost
+            .into_iter()
+            .chain(self.expected(Resource::Tokens, tokens))
+            .collect();
+        if !said.is_empty() {
+            let runs = past.iter().filter(|past| past.class.is_empty());
+            let runs = runs.map(|past| past.runs.len()).max().unwrap_or(0);
+            let said = said.join(", ");
+            eprintln!("fisc ▸ expected from {runs} earlier runs of {command}: {said} (estimated)");
+        }
+    }
+
+    fn expected(&self, resource: Resource, show: impl Fn(i64) -> String) -> Option<String> {
+        let total = self.fisc.expected("", resource)?;
+        let ends = total.interval;
+        let ends = ends.map(|(low, high)| format!(" ({} to {})", show(low), show(high)));
+        Some(format!("{}{}", show(total.point), ends.unwrap_or_default()))
     }
 
     /// Writes the reports: as asked for, and to standard error unless one is asked for.
@@ -152,7 +197,20 @@ fn cpu_time() -> TimeUs {
     })
 }
 
-fn base_name(command: &OsString) -> String {
+fn base_name(command: &OsStr) -> String {
     let name = Path::new(command).file_name().unwrap_or(command);
     name.to_string_lossy().into_owned()
+}
+
+/// Returns what runs are like each other: the command, and its script where the first argument
+/// is a file. Other arguments may hold secrets. Rehearsals teach about rehearsals alone.
+fn class(args: &RunArgs) -> String {
+    let mut class = base_name(&args.command[0]);
+    if let Some(script) = args.command.get(1).filter(|arg| Path::new(arg).is_file()) {
+        class = format!("{class} {}", base_name(script));
+    }
+    if args.rehearse {
+        class.push_str(" (rehearsed)");
+    }
+    class
 }

@@ -84,6 +84,27 @@ impl StatusLine {
         );
     }
 
+    /// Tells that a budget's spending leads beyond its limit.
+    pub(super) fn forecast(
+        &mut self,
+        fisc: &Fisc,
+        budget: BudgetId,
+        resource: Resource,
+        (total, limit): (i64, i64),
+    ) {
+        if self.mode == Mode::Silent {
+            return;
+        }
+        let show = |units| match resource {
+            Resource::Tokens => show_tokens(Tokens(units)),
+            Resource::Cost => show_cost(Money::from_nanos(units)),
+            Resource::Time => show_duration(TimeUs(units)),
+        };
+        let (total, limit) = (show(total), show(limit));
+        let path = fisc.path(budget);
+        eprintln!("fisc ◆ {path}  leads to {total} of {limit} {resource} (estimated)");
+    }
+
     /// Shows how the run stands, now and then.
     pub(super) fn draw(&mut self, fisc: &Fisc) {
         self.looks += 1;

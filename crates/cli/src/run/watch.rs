@@ -120,12 +120,21 @@ impl Watched {
         let (news, _) = self.fisc.events_since(self.seen);
         self.seen = news.last().map_or(self.seen, |noted| noted.number);
         for noted in news {
-            if let Event::LevelChanged {
-                budget, from, to, ..
-            } = noted.event
-                && to > from
-            {
-                self.status.level(&self.fisc, budget, to);
+            match noted.event {
+                Event::LevelChanged {
+                    budget, from, to, ..
+                } if to > from => self.status.level(&self.fisc, budget, to),
+                Event::Forecast {
+                    budget,
+                    resource,
+                    total,
+                    limit,
+                    ..
+                } => {
+                    let totals = (total, limit);
+                    self.status.forecast(&self.fisc, budget, resource, totals);
+                }
+                _ => {}
             }
         }
         self.status.draw(&self.fisc);

@@ -3,6 +3,7 @@
 mod ahead;
 mod doubt;
 mod endings;
+mod foretold;
 mod look;
 mod past;
 mod prices;

@@ -5,7 +5,7 @@ use crate::amount::{Amount, Resource, Timestamp};
 use crate::id::{BudgetId, HoldId};
 use crate::level::Level;
 use crate::terms::{Limits, Terms};
-use crate::window::Span;
+use crate::window::{Span, Window};
 
 /// How much a hold at one budget could be. Unlimited resources are `i64::MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -161,6 +161,16 @@ impl Tree {
             levels: node.levels,
             elapsed_level: node.elapsed_level,
         })
+    }
+
+    /// Returns since when what a budget spent counts against its limits, and its parent.
+    pub fn counts_since(&self, id: BudgetId) -> Option<(Timestamp, Option<BudgetId>)> {
+        let node = self.nodes.get(id.0 as usize)?;
+        let since = match (node.terms.window, node.window.span) {
+            (Window::Calendar { .. }, Some(span)) => span.start.max(node.allocated),
+            _ => node.allocated,
+        };
+        Some((since, node.parent))
     }
 
     /// Returns every budget in the order of creation.

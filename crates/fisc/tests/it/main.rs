@@ -2,6 +2,7 @@
 
 mod ends;
 mod events;
+mod foresight;
 mod random;
 mod recovery;
 mod reopen;

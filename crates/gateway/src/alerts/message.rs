@@ -71,9 +71,13 @@ impl Alert {
                 resource: of,
                 total,
                 limit,
+                raised,
                 ..
             } => {
-                let rest = json!({"resource": of.name(), "total": total, "limit": limit});
+                let of = of.name();
+                let rest = json!({
+                    "resource": of, "total": total, "limit": limit, "raised": raised,
+                });
                 (AlertKind::Forecast, rest)
             }
             Event::Runaway { sign, .. } => (AlertKind::Runaway, json!({"sign": sign.name()})),

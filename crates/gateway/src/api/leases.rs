@@ -77,7 +77,7 @@ impl Leases {
     /// Releases the budgets whose agents have been silent for too long.
     pub(super) async fn expire(&self, fisc: &Fisc) {
         for budget in self.due(fisc) {
-            match fisc.release(budget).await {
+            match fisc.abandon(budget).await {
                 Ok(()) => tracing::info!(budget = fisc.path(budget), "released: its lease ended"),
                 // A call came in between, or the ledger cannot be written: next time.
                 Err(error) => tracing::debug!(%error, "a budget was not released"),

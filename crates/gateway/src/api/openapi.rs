@@ -14,6 +14,7 @@ use utoipa::openapi::{Content, Ref, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::budgets::{Allocated, LoanMade, LoanRequest, TopUpRequest};
+use super::forecast::Foretold;
 use super::holds::{ExtendRequest, HoldRequest, HoldView, VoidRequest};
 use super::problem::ProblemBody;
 use super::report::{Check, Report};
@@ -46,7 +47,7 @@ pub(super) fn document() -> &'static str {
     ),
     components(schemas(
         AllocateRequest, Allocated, AmountText, Budget, BudgetList, ChangeRequest, Check,
-        ExtendRequest, HoldRequest, HoldView, LoanMade, LoanRequest, ProblemBody, Report,
+        ExtendRequest, Foretold, HoldRequest, HoldView, LoanMade, LoanRequest, ProblemBody, Report,
         TopUpRequest, VoidRequest
     )),
     modifiers(&Credentials, &Operations)
@@ -70,11 +71,12 @@ struct Asked {
 }
 
 const PATH: &str = "The path of a budget: names joined by /, beginning with your own root's";
+const METHOD: &str = "fisc (the default), linear, predict_linear, ewma or exponential";
 const HOLD: &str = "The id of a hold";
 const PROBLEM: &str = "A problem (RFC 9457); nothing was changed";
 
 /// The table of operations.
-const OPERATIONS: [Asked; 12] = [
+const OPERATIONS: [Asked; 13] = [
     get("list", "/v1/budgets", "BudgetList", "Every budget in sight"),
     get(
         "check",
@@ -87,6 +89,12 @@ const OPERATIONS: [Asked; 12] = [
         "/v1/budgets/{path}/report",
         "Report",
         "Who spent what, and where it leads",
+    ),
+    get(
+        "forecast",
+        "/v1/budgets/{path}/forecast",
+        "Foretold",
+        "Where spending leads, by a method (?method=linear)",
     ),
     Asked {
         id: "change",
@@ -257,6 +265,15 @@ impl Asked {
                         .schema(Some(Object::with_type(Type::String))),
                 );
             }
+        }
+        if self.id == "forecast" {
+            operation = operation.parameter(
+                ParameterBuilder::new()
+                    .name("method")
+                    .parameter_in(ParameterIn::Query)
+                    .description(Some(METHOD))
+                    .schema(Some(Object::with_type(Type::String))),
+            );
         }
         if let Some(body) = self.body {
             let body = RequestBodyBuilder::new()

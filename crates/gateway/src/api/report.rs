@@ -4,15 +4,13 @@
 
 use std::collections::HashMap;
 
-use fisc::core::{Amount, Forecast, Past};
-use fisc::{
-    BudgetId, BudgetStatus, Filter, Fisc, GroupBy, Reader, Resource, RollupRow, TimeUs, Timestamp,
-    Window,
-};
+use fisc::core::Method;
+use fisc::{BudgetId, Filter, GroupBy, Reader, RollupRow};
 use hyper::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::forecast::Outlook;
 use super::problem::{Kind, Problem};
 use super::view::{Budget, subtree};
 use super::wire::Figures;
@@ -23,7 +21,7 @@ use super::{Call, Reply};
 pub(super) struct Check {
     #[serde(flatten)]
     budget: Budget,
-    /// An estimate; `null` after fewer than four charged calls, or where no ledger is kept.
+    /// An estimate; `null` after fewer than four settled calls.
     forecast: Option<Outlook>,
 }
 
@@ -40,7 +38,7 @@ pub(super) struct Report {
     operations: Option<Vec<Use>>,
     /// By model.
     models: Option<Vec<Use>>,
-    /// An estimate; `null` after fewer than four charged calls.
+    /// An estimate; `null` after fewer than four settled calls.
     forecast: Option<Outlook>,
 }
 
@@ -61,27 +59,6 @@ pub(super) struct Use {
     spent: Figures,
 }
 
-/// Where a budget's spending leads, at the mean rate so far. An estimate.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Outlook {
-    /// How it was made: `linear`.
-    method: &'static str,
-    /// The time until the deadline or the end of the window; `null` without either.
-    horizon_ms: Option<i64>,
-    tokens: ResourceOutlook,
-    cost: ResourceOutlook,
-    active_time: ResourceOutlook,
-}
-
-/// Where the spending of one resource leads.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ResourceOutlook {
-    /// What will be spent at the horizon, in tokens, nano-dollars or microseconds.
-    at_horizon: Option<i64>,
-    /// The time until the limit is spent; `null` without a limit, or while nothing is spent.
-    limit_in_ms: Option<i64>,
-}
-
 /// The sums of a subtree's calls.
 struct Sums {
     agents: Vec<RollupRow>,
@@ -90,15 +67,14 @@ struct Sums {
 }
 
 /// Tells how one budget stands.
-pub(super) async fn check(call: &Call, shown: &str) -> Result<Reply, Problem> {
+pub(super) fn check(call: &Call, shown: &str) -> Result<Reply, Problem> {
     let path = call.caller.path(shown)?;
     let fisc = &call.state.fisc;
     let budget = fisc.budget(&path).map_err(|error| call.problem(&error))?;
     let status = budget.status();
     let view = Budget::of(&status, fisc, &call.caller);
-    let sums = sums(call, &path, false).await?;
     let check = Check {
-        forecast: sums.and_then(|sums| outlook(&status, &view, fisc, &sums.agents)),
+        forecast: Outlook::of(call, budget.id(), Method::Fisc),
         budget: view,
     };
     Ok(Reply::new(StatusCode::OK, &check))
@@ -109,12 +85,8 @@ pub(super) async fn report(call: &Call, shown: &str) -> Result<Reply, Problem> {
     let path = call.caller.path(shown)?;
     let fisc = &call.state.fisc;
     let budget = fisc.budget(&path).map_err(|error| call.problem(&error))?;
-    let status = budget.status();
-    let sums = sums(call, &path, true).await?;
-    let view = Budget::of(&status, fisc, &call.caller);
-    let forecast = sums
-        .as_ref()
-        .and_then(|sums| outlook(&status, &view, fisc, &sums.agents));
+    let sums = sums(call, &path).await?;
+    let forecast = Outlook::of(call, budget.id(), Method::Fisc);
     let statuses = fisc.statuses();
     let names: HashMap<BudgetId, &str> = statuses
         .iter()
@@ -147,7 +119,7 @@ pub(super) async fn report(call: &Call, shown: &str) -> Result<Reply, Problem> {
 
 /// Sums the calls of a subtree; `None` where no ledger is kept. Reads beside the writer, on a
 /// thread of its own.
-async fn sums(call: &Call, path: &str, all: bool) -> Result<Option<Sums>, Problem> {
+async fn sums(call: &Call, path: &str) -> Result<Option<Sums>, Problem> {
     let fisc = &call.state.fisc;
     let Some(file) = fisc.ledger() else {
         return Ok(None);
@@ -168,17 +140,11 @@ async fn sums(call: &Call, path: &str, all: bool) -> Result<Option<Sums>, Proble
             model,
             ..GroupBy::default()
         };
-        let rows = |by: GroupBy, wanted: bool| {
-            if wanted {
-                reader.rollups(&filter, by)
-            } else {
-                Ok(Vec::new())
-            }
-        };
+        let rows = |by: GroupBy| reader.rollups(&filter, by);
         Ok::<_, fisc::Error>(Sums {
-            agents: rows(by(true, false, false), true)?,
-            operations: rows(by(false, true, false), all)?,
-            models: rows(by(false, false, true), all)?,
+            agents: rows(by(true, false, false))?,
+            operations: rows(by(false, true, false))?,
+            models: rows(by(false, false, true))?,
         })
     };
     let read = tokio::task::spawn_blocking(read).await;
@@ -203,58 +169,4 @@ impl Use {
             spent: totals.amount.into(),
         }
     }
-}
-
-/// Makes the forecast of one budget.
-fn outlook(
-    status: &BudgetStatus,
-    view: &Budget,
-    fisc: &Fisc,
-    by_budget: &[RollupRow],
-) -> Option<Outlook> {
-    let now = fisc.now();
-    let (spent, since, until) = counted(status, view.deadline())?;
-    let attempts = by_budget.iter().map(|row| row.totals.attempts).sum();
-    let left = until.map(|until| until.since(now));
-    let of = |resource: Resource| {
-        let past = Past {
-            spent: spent.get(resource),
-            attempts,
-            elapsed: now.since(since),
-        };
-        let limit = status.terms.limits.get(resource);
-        let found = Forecast::linear(&past, limit, left)?;
-        Some(ResourceOutlook {
-            at_horizon: found.at_horizon,
-            limit_in_ms: found.limit_in.map(millis),
-        })
-    };
-    Some(Outlook {
-        method: Forecast::LINEAR,
-        horizon_ms: left.map(millis),
-        tokens: of(Resource::Tokens)?,
-        cost: of(Resource::Cost)?,
-        active_time: of(Resource::Time)?,
-    })
-}
-
-/// Returns what counts against the limits now, since when, and until when. A rolling window ends
-/// at no time, so that nothing can be said of it.
-fn counted(
-    status: &BudgetStatus,
-    deadline: Option<Timestamp>,
-) -> Option<(Amount, Timestamp, Option<Timestamp>)> {
-    match (status.terms.window, status.window) {
-        (Window::None, _) => Some((status.spent, status.allocated, deadline)),
-        (Window::Calendar { .. }, Some(span)) => {
-            let since = span.start.max(status.allocated);
-            let until = deadline.into_iter().chain([span.end]).min();
-            Some((status.window_spent, since, until))
-        }
-        (Window::Calendar { .. } | Window::Rolling(_), _) => None,
-    }
-}
-
-fn millis(time: TimeUs) -> i64 {
-    time.0 / 1000
 }

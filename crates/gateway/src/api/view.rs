@@ -152,11 +152,6 @@ impl Budget {
         Budget::new(status, fisc, caller, &fisc.loans(), |id| fisc.path(id))
     }
 
-    /// Returns the earliest deadline in sight.
-    pub(super) fn deadline(&self) -> Option<Timestamp> {
-        self.deadline_at_us.map(Timestamp)
-    }
-
     fn new(
         status: &BudgetStatus,
         fisc: &Fisc,

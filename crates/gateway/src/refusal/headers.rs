@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use fisc::Foreseen;
 use fisc_core::{Level, Money, TimeUs, Tokens};
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
@@ -20,6 +21,8 @@ pub(crate) struct BudgetHeaders {
     pub(crate) tokens_free: Option<Tokens>,
     /// The smaller of active time and time to the deadline.
     pub(crate) time_free: Option<TimeUs>,
+    /// What will be spent at the horizon, and how long until a limit is: estimates.
+    pub(crate) foreseen: Foreseen,
     /// What this call cost, when the answer's head is written after its settlement.
     pub(crate) cost: Option<Money>,
 }
@@ -43,6 +46,12 @@ impl BudgetHeaders {
         }
         if let Some(TimeUs(time)) = self.time_free {
             headers.insert("fisc-remaining-ms", HeaderValue::from(time / 1000));
+        }
+        if let Some(cost) = self.foreseen.cost {
+            insert_text(headers, "fisc-forecast-usd", &cost.to_decimal());
+        }
+        if let Some(TimeUs(time)) = self.foreseen.limit_in {
+            headers.insert("fisc-limit-in-ms", HeaderValue::from(time / 1000));
         }
         if let Some(cost) = self.cost {
             insert_text(headers, "fisc-cost-usd", &cost.to_decimal());

@@ -281,6 +281,10 @@ fn answers_tell_where_the_budget_stands() {
         cost_free: Some(Money::from_nanos(290_000_000)),
         tokens_free: Some(Tokens(1200)),
         time_free: Some(TimeUs(1_999)),
+        foreseen: fisc::Foreseen {
+            cost: Some(Money::from_nanos(310_000_000)),
+            limit_in: Some(TimeUs(61_999)),
+        },
         cost: Some(Money::from_nanos(12_345)),
     };
     budget.write(&mut headers);
@@ -290,6 +294,8 @@ fn answers_tell_where_the_budget_stands() {
     assert_eq!(get("fisc-remaining-usd"), Some("0.29"));
     assert_eq!(get("fisc-remaining-tokens"), Some("1200"));
     assert_eq!(get("fisc-remaining-ms"), Some("1"));
+    assert_eq!(get("fisc-forecast-usd"), Some("0.31"));
+    assert_eq!(get("fisc-limit-in-ms"), Some("61"));
     assert_eq!(get("fisc-cost-usd"), Some("0.000012345"));
     headers.clear();
     BudgetHeaders::default().write(&mut headers);

@@ -5,6 +5,7 @@ mod bank;
 mod change;
 mod document;
 mod escape;
+mod forecasts;
 mod holds;
 mod leases;
 mod reports;

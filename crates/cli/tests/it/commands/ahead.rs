@@ -24,7 +24,7 @@ fn a_forecast_needs_a_past_and_a_present() {
     let early = report(&shop)["forecast"].clone();
     assert_eq!(
         early,
-        json!({ "method": "linear", "estimated": true, "budgets": [] })
+        json!({ "method": "fisc", "estimated": true, "budgets": [] })
     );
     shop.call(10).ok();
     let now = report(&shop);
@@ -51,7 +51,7 @@ fn a_forecast_needs_a_past_and_a_present() {
     );
     let text = shop.done(&["report"]).success().stdout;
     assert!(
-        text.contains("\n forecast (linear, estimated): limit in "),
+        text.contains("\n forecast (fisc, estimated): limit in "),
         "{text}"
     );
     let Shop { world, gateway, .. } = shop;
@@ -92,9 +92,6 @@ fn a_deadline_is_the_horizon() {
     let text = shop.done(&["report"]).success().stdout;
     let said = text.lines().find(|line| line.contains(" tokens in "));
     let said = said.expect("a forecast of tokens");
-    assert!(
-        said.starts_with(" forecast (linear, estimated): "),
-        "{text}"
-    );
+    assert!(said.starts_with(" forecast (fisc, estimated): "), "{text}");
     assert!(said.contains(", limit in "), "{text}");
 }

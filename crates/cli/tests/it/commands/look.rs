@@ -14,7 +14,9 @@ fn check_exits_with_the_level() {
     let shop = Shop::open();
     let check = |code: i32, said: &str| {
         let checked = shop.done(&["check"]);
-        assert_eq!((checked.code(), checked.stdout.as_str()), (code, said));
+        // What is foreseen follows.
+        let standing = checked.stdout.split_inclusive('\n').next();
+        assert_eq!((checked.code(), standing), (code, Some(said)));
     };
     check(0, "● shop green (by shop)\n");
     for (output, code, said) in [
@@ -28,10 +30,9 @@ fn check_exits_with_the_level() {
         check(code, said);
     }
     let clerk = shop.done(&["check", "shop/clerk"]);
-    assert_eq!(
-        (clerk.code(), clerk.stdout.as_str()),
-        (13, "■ shop/clerk black (by shop)\n")
-    );
+    assert_eq!(clerk.code(), 13);
+    let standing = "■ shop/clerk black (by shop)\n";
+    assert!(clerk.stdout.starts_with(standing), "{}", clerk.stdout);
     assert_eq!(shop.done(&["check", "shop.clerk"]).code(), 13);
     let nobody = shop.done(&["check", "shop/cleric"]);
     assert_eq!((nobody.code(), nobody.stdout.as_str()), (2, ""));

@@ -55,7 +55,7 @@ async fn a_report_tells_what_the_ledger_knows_of_the_subtree() {
     assert_eq!(report["budgets"].as_array().map(Vec::len), Some(2));
     assert!(!report.to_string().contains("hidden"));
     let forecast = &team.stands("team").await["forecast"];
-    assert_eq!(forecast["method"], "linear");
+    assert_eq!(forecast["method"], "fisc");
     let at_horizon = forecast["cost"]["at_horizon"].as_i64().expect("a horizon");
     assert!(at_horizon > truth + 500_000_000, "{forecast}");
     assert!(
