@@ -39,12 +39,12 @@ fn a_budget_is_used_up_and_never_overspent_unless_nothing_is_held() {
 #[test]
 fn two_tiers_keep_more_calls_running_and_cut_few() {
     let score = scored(400);
-    for scores in [&score.known, &score.worst] {
+    for (scores, cut_most) in [(&score.known, 0.005), (&score.worst, 0.01)] {
         let two_tier = of(scores, HoldPolicy::TwoTier);
         let whole = of(scores, HoldPolicy::MaxTokens);
         assert!(two_tier.concurrency > whole.concurrency + 0.03, "{score}");
         assert!(two_tier.utilization > whole.utilization);
-        assert!(two_tier.truncated > 0.0 && two_tier.truncated < 0.005);
+        assert!(two_tier.truncated > 0.0 && two_tier.truncated < cut_most);
         assert!(whole.truncated <= 0.0);
         let none = of(scores, HoldPolicy::NoHold);
         assert_eq!((none.concurrency, none.truncated), (1.0, 0.0));
