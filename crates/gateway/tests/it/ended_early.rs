@@ -17,7 +17,7 @@ use crate::over_max::check_ending;
 use crate::raw::{self, Ask, Beside};
 
 /// How long a call may take.
-const CALL_TIME: Duration = Duration::from_millis(300);
+const CALL_TIME: Duration = Duration::from_millis(600);
 /// What is sent of arguments before the provider falls silent.
 const SENT: [&[&str]; 3] = [
     &[""],
