@@ -387,7 +387,7 @@ async fn what_rests_on_a_deadline_out_of_sight_is_told_to_nobody_below() {
     let play = Play::new();
     let root = play.allocate("org", within(1_000, 100)).await;
     let limited = Terms {
-        limits: fisc::Limits::NONE.with(Resource::Cost, Some(1_000)),
+        limits: fisc::Limits::NONE.with(Resource::Cost, Some(3_000)),
         ..Terms::default()
     };
     let team = play.allocate("org/team", limited).await;
