@@ -270,6 +270,14 @@ impl Fisc {
         Some(engine.headroom(id, false))
     }
 
+    /// Returns how much a wrap-up call of a budget could hold, what is kept for that included; or
+    /// `None` when there is none of that id.
+    pub fn wrap_up_room(&self, id: BudgetId) -> Option<Headroom> {
+        let engine = self.shared.engine();
+        engine.tree.budget(id)?;
+        Some(engine.headroom(id, true))
+    }
+
     /// Returns a budget and those above it up to the root; nothing when there is none of that id.
     pub fn lineage(&self, id: BudgetId) -> Vec<BudgetId> {
         let engine = self.shared.engine();

@@ -188,6 +188,12 @@ impl Act<'_> {
         }
         let last = self.is_last(body, &steps);
         self.tell(tells, last, &mut acted, &mut steps);
+        if last && steps.is_told() && !self.is_last(body, &steps) {
+            // With the notice it would not fit; without it, it does.
+            acted.untell(self.attempt.state);
+            steps.notice = None;
+            steps.task_budget = None;
+        }
         let edits = steps.edits();
         if edits != Edits::default() {
             acted.body = Some(Bytes::from(self.facts.edit(body, &edits)));
@@ -197,8 +203,9 @@ impl Act<'_> {
 
     /// Caps the output at what nearly all such calls need, once that is known.
     fn shorten(&self, acted: &mut Acted) {
-        let learned = self.attempt.state.learned();
+        // The engine's lock goes first: what was learned is locked within it.
         let agent = self.attempt.budget.path();
+        let learned = self.attempt.state.learned();
         if let Some(output) = learned.output(&self.class(&agent, &self.facts.model)) {
             acted.cap(output.q95.max(self.attempt.state.policy.output_floor));
         }
@@ -336,6 +343,14 @@ impl Act<'_> {
 // === impl Acted, privately ===
 
 impl Acted {
+    fn untell(&mut self, state: &State) {
+        if let Some(claim) = self.told.take() {
+            state.told.take_back(claim);
+        }
+        self.native = false;
+        self.changes.retain(|change| !change.starts_with("notice="));
+    }
+
     fn cap(&mut self, cap: u64) {
         self.output_max = Some(self.output_max.map_or(cap, |other| other.min(cap)));
     }
@@ -344,6 +359,10 @@ impl Acted {
 // === impl Steps ===
 
 impl Steps {
+    fn is_told(&self) -> bool {
+        self.notice.is_some() || self.task_budget.is_some()
+    }
+
     fn edits(&self) -> Edits<'_> {
         Edits {
             output_cap: None,

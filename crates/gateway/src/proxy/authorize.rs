@@ -140,8 +140,8 @@ pub(crate) async fn authorize(
     Ok((hold, asked))
 }
 
-/// Says whether a call would be its agent's wrap-up call: nothing but what is kept for that is
-/// left for it. As far as can be told before its hold is taken.
+/// Says whether a call would be its agent's wrap-up call: nothing is left for it but what is kept
+/// for that, and that is enough. As far as can be told before its hold is taken.
 pub(crate) fn is_last(
     attempt: &Attempt<'_>,
     upstream: &Upstream,
@@ -168,7 +168,9 @@ pub(crate) fn is_last(
         service_tier: service_tier(facts, upstream),
         output_max: None,
     };
+    let reserve = || state.fisc.wrap_up_room(budget.id());
     matches!(sizer.plan(&room, &mut None), Plan::Never { .. })
+        && reserve().is_some_and(|room| matches!(sizer.plan(&room, &mut None), Plan::Hold { .. }))
 }
 
 fn price(attempt: &Attempt<'_>, provider: &str, now: Timestamp) -> Result<Pricing, Refusal> {
