@@ -198,7 +198,6 @@ struct BudgetConfig {
     #[serde(default)]
     fallback: BTreeMap<Text, Text>,
     notice: Option<NoticeConfig>,
-    on_limit: Option<OnLimitConfig>,
     /// What agents get that nobody wrote down.
     newcomers: Option<Spanned<Box<BudgetConfig>>>,
     #[serde(default)]
@@ -275,14 +274,6 @@ struct StepsConfig {
 enum NoticeConfig {
     Message,
     Native,
-}
-
-/// What happens to a call that finds nothing left.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum OnLimitConfig {
-    Stop,
-    Ask,
 }
 
 /// How children share what the budget has.

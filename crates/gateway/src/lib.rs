@@ -19,8 +19,7 @@ mod upstream;
 pub use alerts::{AlertCounts, AlertKind, Webhook, WebhookError};
 pub use gateway::{Counts, Gateway, Parts};
 pub use policy::{
-    Action, Actions, Fallbacks, Measures, NoticeForm, OnDisconnect, OnLimit, OnRunaway, Policy,
-    UnknownPrice,
+    Action, Actions, Fallbacks, Measures, NoticeForm, OnDisconnect, OnRunaway, Policy, UnknownPrice,
 };
 pub use proxy::identify::{Keyring, VirtualKey};
 pub use routes::Provider;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fisc::{BudgetId, Terms};
 use fisc_llm::ModelPrice;
 
-pub use self::measures::{Action, Actions, Fallbacks, Measures, NoticeForm, OnLimit};
+pub use self::measures::{Action, Actions, Fallbacks, Measures, NoticeForm};
 
 /// What happens to a call whose client went away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -324,6 +324,7 @@ impl RefusalKind {
             }
         };
         let (soon, store) = (After(ROOM_RETRY_AFTER), After(STORE_RETRY_AFTER));
+        let rate = |code| row(429, code, "rate_limit_error", "rate_limit_error", soon);
         match self {
             Kind::BudgetExhausted => row(402, "budget_exhausted", QUOTA, BILLING, Never),
             Kind::TimeOver => row(402, "budget_time_over", QUOTA, BILLING, Never),
@@ -333,20 +334,8 @@ impl RefusalKind {
             Kind::RequestExceedsCallLimit => {
                 row(402, "request_exceeds_call_limit", QUOTA, BILLING, Never)
             }
-            Kind::BudgetReserved => row(
-                429,
-                "budget_reserved",
-                "rate_limit_error",
-                "rate_limit_error",
-                soon,
-            ),
-            Kind::BudgetThrottled => row(
-                429,
-                "budget_throttled",
-                "rate_limit_error",
-                "rate_limit_error",
-                soon,
-            ),
+            Kind::BudgetReserved => rate("budget_reserved"),
+            Kind::BudgetThrottled => rate("budget_throttled"),
             Kind::OptionalDeclined => row(402, "optional_declined", QUOTA, BILLING, Never),
             Kind::ModelUnpriced => row(402, "model_unpriced", QUOTA, BILLING, Never),
             Kind::StoreUnavailable => row(

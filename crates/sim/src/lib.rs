@@ -5,7 +5,7 @@
 //! compared is what runs in production. The same settings give the same report, byte for byte.
 //!
 //! How large a hold should be is a score of its own, on single calls and with the sizing and
-//! learning of [`fisc_llm`]; where ways of sharing are compared, a call holds exactly what it costs.
+//! learning of [`fisc_llm`]; where ways of sharing are compared, a call holds what it costs.
 //! What is left out: that agents may react to a budget (they repeat what was recorded).
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -53,16 +53,6 @@ pub enum NoticeForm {
     Native,
 }
 
-/// What happens to a call that finds nothing left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnLimit {
-    /// It is refused, but for each agent's one wrap-up call.
-    #[default]
-    Stop,
-    /// It is held until somebody decides.
-    Ask,
-}
-
 /// Everything that is done about calls of one budget and below.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Measures {
@@ -72,8 +62,6 @@ pub struct Measures {
     pub fallbacks: Fallbacks,
     /// How agents are told.
     pub notice: NoticeForm,
-    /// What happens when nothing is left.
-    pub on_limit: OnLimit,
 }
 
 // === impl Action ===

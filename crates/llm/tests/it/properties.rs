@@ -129,7 +129,13 @@ proptest! {
         let facts = RequestFacts::read(Wire::OpenAiChat, body.as_bytes()).expect("a valid body");
         let cap_field =
             if second { CapField::MaxCompletionTokens } else { CapField::MaxTokens };
-        let edits = Edits { output_cap: cap, cap_field, include_usage, model: model.as_deref(), ..Edits::default() };
+        let edits = Edits {
+            output_cap: cap,
+            cap_field,
+            include_usage,
+            model: model.as_deref(),
+            ..Edits::default()
+        };
         let edited = facts.edit(body.as_bytes(), &edits);
         let is: Value = serde_json::from_slice(&edited).expect("still JSON");
         prop_assert_eq!(&is, &expected(&members, &edits));

@@ -5,9 +5,9 @@ use fisc::{Level, Levels, Permille, Resource, Thresholds};
 use super::{Context, share};
 use crate::config::{
     ActionsConfig, BeginsConfig, BudgetConfig, ConfigError, LevelsConfig, NoticeConfig,
-    OnLimitConfig, StepsConfig, Text,
+    StepsConfig, Text,
 };
-use crate::policy::{Action, Actions, Fallbacks, Measures, NoticeForm, OnLimit};
+use crate::policy::{Action, Actions, Fallbacks, Measures, NoticeForm};
 
 /// Everything that has levels: resources, and elapsed time.
 const MEASURED: [Option<Resource>; 4] = [
@@ -80,11 +80,9 @@ pub(super) fn measures(
         actions,
         fallback,
         notice,
-        on_limit,
         ..
     } = config;
-    let silent = actions.is_none() && fallback.is_empty() && notice.is_none();
-    if silent && on_limit.is_none() {
+    if actions.is_none() && fallback.is_empty() && notice.is_none() {
         return Ok(None);
     }
     let mut measures = above.cloned().unwrap_or_default();
@@ -100,11 +98,6 @@ pub(super) fn measures(
     match notice {
         Some(NoticeConfig::Message) => measures.notice = NoticeForm::Message,
         Some(NoticeConfig::Native) => measures.notice = NoticeForm::Native,
-        None => {}
-    }
-    match on_limit {
-        Some(OnLimitConfig::Stop) => measures.on_limit = OnLimit::Stop,
-        Some(OnLimitConfig::Ask) => measures.on_limit = OnLimit::Ask,
         None => {}
     }
     Ok(Some(measures))
