@@ -2,9 +2,9 @@
 
 Four agents, OpenAI's and Anthropic's wire, whole and streamed, call until they are refused. Each
 prints one JSON line a call: the agent, the operation, the level and what was changed by the
-answer's headers, the model that served, how the answer ended, how many requests were sent, and the
-error. At Orange four calls are made at once; after the refusal one call is marked as wrapping up. AGENTS
-limits who calls, by names separated by commas.
+answer's headers, the model that served, how the answer ended, how many requests were sent, and
+the error. At Orange four calls are made at once; after the refusal one call is marked as wrapping
+up. AGENTS limits who calls, by names separated by commas.
 """
 
 import concurrent.futures
