@@ -6,6 +6,7 @@ mod foresight;
 mod random;
 mod recovery;
 mod reopen;
+mod responsive;
 mod sharing;
 mod waiting;
 

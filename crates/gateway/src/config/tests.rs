@@ -1,5 +1,6 @@
 //! Tests of the configuration: what is read, and how errors point.
 
+mod acts;
 mod docs;
 mod sharing;
 
