@@ -261,7 +261,7 @@ impl Metered<'_> {
         }
         let edits = Edits {
             output_cap: asked.written_cap,
-            cap_field: cap_field(self.upstream),
+            cap_field: cap_field(self.upstream, &facts.model),
             include_usage,
             ..Edits::default()
         };
@@ -402,9 +402,15 @@ fn upstream_of(state: &State, provider: Provider) -> Result<&Upstream, Refusal> 
     })
 }
 
-fn cap_field(upstream: &Upstream) -> CapField {
+/// How the names of models begin that refuse `max_tokens`, wherever they are served.
+const REASONING: [&str; 4] = ["o1", "o3", "o4", "gpt-5"];
+
+fn cap_field(upstream: &Upstream, model: &str) -> CapField {
     match (upstream.provider(), upstream.cap_field()) {
         (Provider::Anthropic, _) => CapField::MaxTokens,
+        (Provider::OpenAi, _) if REASONING.iter().any(|name| model.starts_with(name)) => {
+            CapField::MaxCompletionTokens
+        }
         (Provider::OpenAi, field) => field,
     }
 }

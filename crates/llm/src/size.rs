@@ -311,8 +311,7 @@ impl<'a> Sizer<'a> {
     fn shared(&self, usual: u64, time: TimeUs) -> Option<u64> {
         let beside = self.within(&self.beside_served(usual, time), time)?;
         let part = self.ask.output_within(&self.part(), time)?;
-        // While everybody has room for all that was asked for, nothing is written into requests.
-        if self.others() == 0 || part <= usual || part >= self.wanted {
+        if self.others() == 0 || part <= usual {
             return Some(beside.min(part));
         }
         let usual = usual.max(1) as f64;
