@@ -104,7 +104,7 @@ pub struct RunArgs {
     /// When the budget runs out: keep 5 % for one last call each, end the program, or only watch
     #[arg(long, value_enum, default_value = "finalize", help_heading = "Policy")]
     pub on_limit: OnLimit,
-    /// From 90 % on, let a cheaper model B serve calls of A (with * for any text), where it is
+    /// From 90 % on, let model B serve calls of A (* for any text) where it costs less
     #[arg(long, value_name = "A=B", help_heading = "Policy")]
     pub fallback_model: Vec<String>,
     /// Tell agents once at 50, 75 and 90 % how much is left

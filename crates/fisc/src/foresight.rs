@@ -28,6 +28,7 @@ use crate::error::Error;
 pub(crate) use self::learned::NOTES;
 pub use self::learned::PastRuns;
 pub use self::outlook::ForecastView;
+pub(crate) use self::outlook::horizon;
 
 /// The most forecasts that are judged a second.
 const JUDGED_MAX: usize = 256;

@@ -11,6 +11,8 @@ use std::collections::HashMap;
 
 use fisc_core::{Amount, BudgetId, BudgetView, Refusal, Resource, TimeUs, Timestamp, Tree};
 
+use crate::foresight::horizon;
+
 /// How a call is slowed at a budget on its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restraint {
@@ -73,7 +75,7 @@ impl Throttle {
                 pace.due[i] = now;
             }
             pace.until[i] = now.after(PACED_FOR);
-            if pace.due[i] > now && horizon(&view).is_some() {
+            if pace.due[i] > now && horizon(&view, view.deadline).is_some() {
                 return Err(Refusal::Throttled(at, Some(pace.due[i])));
             }
         }
@@ -108,7 +110,7 @@ impl Throttle {
                     pace.rated[i] = pace.rated[i].max(opened).after(more);
                 }
                 if pace.until[i] >= now
-                    && let Some(end) = horizon(&view)
+                    && let Some(end) = horizon(&view, view.deadline)
                     && let Some(left) = left(&view, resource)
                 {
                     let more = interval(units, TimeUs(end.since(now).0.max(0)), left);
@@ -138,15 +140,6 @@ impl Throttle {
         }
         Ok(())
     }
-}
-
-/// Until when what a budget has left has to last.
-fn horizon(view: &BudgetView<'_>) -> Option<Timestamp> {
-    let window = view.window.map(|span| span.end).filter(|_| {
-        // A rolling window has no end at which anything begins anew.
-        matches!(view.terms.window, fisc_core::Window::Calendar { .. })
-    });
-    view.deadline.into_iter().chain(window).min()
 }
 
 /// What ordinary calls may still spend of a budget's own limit, or of its share.

@@ -180,7 +180,7 @@ impl Metered<'_> {
             return Err(refusal);
         }
         let measured = Measured::new(self.state, &attempt.budget);
-        let acted = act::act(&attempt, self.upstream, &measured, &facts, &body)?;
+        let mut acted = act::act(&attempt, self.upstream, &measured, &facts, &body)?;
         let made = match &acted.body {
             None => self.make(&attempt, &measured, &facts, &body, &acted).await,
             Some(changed) => {
@@ -193,6 +193,8 @@ impl Metered<'_> {
         let unchanged = Acted::default();
         let made = match made {
             Err(Unanswered::Rejected) => {
+                // Whoever was to be told by it was not.
+                acted.untell(self.state);
                 self.make(&attempt, &measured, &facts, &body, &unchanged)
                     .await
             }

@@ -89,7 +89,7 @@ fn limit(view: &BudgetView<'_>, resource: Resource) -> Option<i64> {
 }
 
 /// Returns until when a budget's spending is foreseen: its deadline, or the end of its window.
-fn horizon(view: &BudgetView<'_>, deadline: Option<Timestamp>) -> Option<Timestamp> {
+pub(crate) fn horizon(view: &BudgetView<'_>, deadline: Option<Timestamp>) -> Option<Timestamp> {
     // A rolling window has no end at which anything begins anew.
     let calendar = matches!(view.terms.window, Window::Calendar { .. });
     let window = view.window.map(|span| span.end).filter(|_| calendar);

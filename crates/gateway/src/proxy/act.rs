@@ -2,12 +2,11 @@
 //!
 //! The level that acts on the agent's budget, and the owner's table of actions, decide: the agent
 //! is told, the call is slowed, shortened or made cheaper. Every change is a splice, said in the
-//! answer's headers and in the ledger; a step is taken only where it lowers what the call is
-//! expected to use of the resource that binds. What is left over is judged in `authorize`.
+//! answer's headers and in the ledger. Another model is taken only where cost binds and the call is
+//! expected to cost less with it. What is left over is judged in `authorize`.
 
 mod notice;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,7 +27,6 @@ pub(crate) use self::notice::{Claim, Told};
 const OUTPUT_USUAL: u64 = 500;
 
 /// What is done about calls of one budget, whichever budget on its path binds.
-#[derive(Clone)]
 pub(crate) struct Measured<'a> {
     policy: &'a Policy,
     /// The budgets from the agent's own up to the root; empty where all have the usual measures.
@@ -158,9 +156,7 @@ impl Acted {
     }
 
     fn note(&mut self, what: &str, to: &str) {
-        let mut change = what.to_owned();
-        let _ = write!(change, "={to}");
-        self.changes.push(change);
+        self.changes.push(format!("{what}={to}"));
     }
 }
 
@@ -211,7 +207,7 @@ impl Act<'_> {
         }
     }
 
-    /// Takes a step that makes the call cheaper, where it does in what is scarce.
+    /// Takes a step that makes the call cheaper, where the request has what it is about.
     fn step(&self, action: Action, acted: &mut Acted, steps: &mut Steps) {
         let facts = self.facts;
         match action {
@@ -343,7 +339,8 @@ impl Act<'_> {
 // === impl Acted, privately ===
 
 impl Acted {
-    fn untell(&mut self, state: &State) {
+    /// Takes back that the agent is told.
+    pub(crate) fn untell(&mut self, state: &State) {
         if let Some(claim) = self.told.take() {
             state.told.take_back(claim);
         }

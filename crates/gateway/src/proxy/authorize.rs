@@ -149,9 +149,11 @@ pub(crate) fn is_last(
 ) -> bool {
     let Attempt { state, budget, .. } = attempt;
     let room = budget.headroom();
+    if !room.may_finalize {
+        return false;
+    }
     let (now, provider) = (state.fisc.now(), upstream.provider().name());
-    let price = state.prices.price(Some(provider), &facts.model, now);
-    let (true, Price::Known(price)) = (room.may_finalize, price) else {
+    let Price::Known(price) = state.prices.price(Some(provider), &facts.model, now) else {
         return false;
     };
     let class = Class {

@@ -16,7 +16,7 @@ use crate::proxy::attempt::{Attempt, within};
 /// The smallest budget that Anthropic takes, in tokens.
 const TASK_BUDGET_MIN: i64 = 20_000;
 
-/// At which level each agent was told last, and what all that took.
+/// At which level each agent was told last.
 #[derive(Debug, Default)]
 pub(crate) struct Told(Mutex<BTreeMap<BudgetId, Level>>);
 
