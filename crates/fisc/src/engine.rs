@@ -186,14 +186,18 @@ impl Engine {
 
     pub(crate) fn headroom(&self, budget: BudgetId, finalize: bool) -> Headroom {
         let room = self.tree.headroom(budget, finalize);
-        let acting = self.acting(budget);
+        let acting = self.lift(budget, room.acting);
         Headroom { acting, ..room }
     }
 
-    /// Returns the level that acts on calls of a budget: one above its own where a sign or a
-    /// forecast raised it.
+    /// Returns the level that acts on calls of a budget.
     pub(crate) fn acting(&self, budget: BudgetId) -> Acting {
-        let mut acting = self.tree.acting(budget);
+        self.lift(budget, self.tree.acting(budget))
+    }
+
+    /// Returns the level that acts on calls of a budget, one above its own where a sign or a
+    /// forecast raised it, given the one that acts otherwise.
+    fn lift(&self, budget: BudgetId, mut acting: Acting) -> Acting {
         if self.raised.is_empty() {
             return self.foresight.raise(&self.tree, budget, acting);
         }

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use fisc::Resource;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
@@ -204,16 +205,21 @@ struct BudgetConfig {
     children: BTreeMap<Text, BudgetConfig>,
 }
 
-/// Where levels begin, of everything and where one resource differs.
-#[derive(Debug, Deserialize)]
-#[serde(from = "LevelsText")]
-struct LevelsConfig {
-    all: BeginsConfig,
-    cost: Option<BeginsConfig>,
-    tokens: Option<BeginsConfig>,
-    active_time: Option<BeginsConfig>,
-    time: Option<BeginsConfig>,
+/// What is said of everything that has levels, and of one resource where that differs.
+#[derive(Debug)]
+struct PerResource<T> {
+    all: T,
+    cost: Option<T>,
+    tokens: Option<T>,
+    active_time: Option<T>,
+    time: Option<T>,
 }
+
+/// Where levels begin.
+type LevelsConfig = PerResource<BeginsConfig>;
+
+/// What is done at each level.
+type ActionsConfig = PerResource<StepsConfig>;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -235,17 +241,6 @@ struct BeginsConfig {
     orange: Option<Text>,
     red: Option<Text>,
     black: Option<Text>,
-}
-
-/// What is done at each level, about everything and where one resource differs.
-#[derive(Debug, Deserialize)]
-#[serde(from = "ActionsText")]
-struct ActionsConfig {
-    all: StepsConfig,
-    cost: Option<StepsConfig>,
-    tokens: Option<StepsConfig>,
-    active_time: Option<StepsConfig>,
-    time: Option<StepsConfig>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -359,11 +354,24 @@ pub fn parse(
     settings::resolve(&config, source, directory, environment)
 }
 
-// === impl From for LevelsConfig and ActionsConfig ===
+// === impl PerResource ===
 
-impl From<LevelsText> for LevelsConfig {
-    fn from(text: LevelsText) -> LevelsConfig {
-        LevelsConfig {
+impl<T> PerResource<T> {
+    /// Returns what is said of one resource alone, or of elapsed time for `None`.
+    fn own(&self, of: Option<Resource>) -> Option<&T> {
+        match of {
+            Some(Resource::Tokens) => self.tokens.as_ref(),
+            Some(Resource::Cost) => self.cost.as_ref(),
+            Some(Resource::Time) => self.active_time.as_ref(),
+            None => self.time.as_ref(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LevelsConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = LevelsText::deserialize(deserializer)?;
+        Ok(PerResource {
             all: BeginsConfig {
                 yellow: text.yellow,
                 orange: text.orange,
@@ -374,13 +382,14 @@ impl From<LevelsText> for LevelsConfig {
             tokens: text.tokens,
             active_time: text.active_time,
             time: text.time,
-        }
+        })
     }
 }
 
-impl From<ActionsText> for ActionsConfig {
-    fn from(text: ActionsText) -> ActionsConfig {
-        ActionsConfig {
+impl<'de> Deserialize<'de> for ActionsConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = ActionsText::deserialize(deserializer)?;
+        Ok(PerResource {
             all: StepsConfig {
                 yellow: text.yellow,
                 orange: text.orange,
@@ -390,7 +399,7 @@ impl From<ActionsText> for ActionsConfig {
             tokens: text.tokens,
             active_time: text.active_time,
             time: text.time,
-        }
+        })
     }
 }
 

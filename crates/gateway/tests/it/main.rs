@@ -14,6 +14,7 @@ mod hard_cap;
 mod harness;
 mod last_unit;
 mod laws;
+mod levels;
 mod notices;
 mod over_max;
 mod passing;

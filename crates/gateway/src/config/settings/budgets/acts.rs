@@ -27,26 +27,16 @@ pub(super) fn levels(
     };
     let mut levels = Levels::default();
     for measured in MEASURED {
-        let own = match measured {
-            Some(Resource::Tokens) => &config.tokens,
-            Some(Resource::Cost) => &config.cost,
-            Some(Resource::Time) => &config.active_time,
-            None => &config.time,
-        };
-        let own = own.as_ref().unwrap_or(&config.all);
-        let texts = [&own.yellow, &own.orange, &own.red, &own.black];
-        let texts = [0, 1, 2, 3].map(|i| texts[i].as_ref().or(general(&config.all, i)));
-        if texts.iter().all(Option::is_none) {
+        let own = config.own(measured).unwrap_or(&config.all);
+        let (own, all) = (own.texts(), config.all.texts());
+        let texts = std::array::from_fn(|level| own[level].or(all[level]));
+        if texts.iter().all(|text: &Option<&Text>| text.is_none()) {
             continue;
         }
         let begins = thresholds(context, texts)?;
         levels = levels.with(measured, Some(begins));
     }
     Ok(levels)
-}
-
-fn general(all: &BeginsConfig, level: usize) -> Option<&Text> {
-    [&all.yellow, &all.orange, &all.red, &all.black][level].as_ref()
 }
 
 fn thresholds(context: &Context<'_>, texts: [Option<&Text>; 4]) -> Result<Thresholds, ConfigError> {
@@ -109,13 +99,7 @@ fn set_actions(
     actions: &mut Actions,
 ) -> Result<(), ConfigError> {
     for measured in MEASURED {
-        let own = match measured {
-            Some(Resource::Tokens) => &config.tokens,
-            Some(Resource::Cost) => &config.cost,
-            Some(Resource::Time) => &config.active_time,
-            None => &config.time,
-        };
-        let own = own.as_ref();
+        let own = config.own(measured);
         // What is said of everything is meant for what can be saved; elapsed time cannot.
         let all = Some(&config.all).filter(|_| measured.is_some());
         for level in Actions::LEVELS {
@@ -140,6 +124,14 @@ fn action(context: &Context<'_>, text: &Text) -> Result<Action, ConfigError> {
                 "there are {names}, and output:1000 for a cap of 1000 tokens"
             ))
     })
+}
+
+// === impl BeginsConfig ===
+
+impl BeginsConfig {
+    fn texts(&self) -> [Option<&Text>; 4] {
+        [&self.yellow, &self.orange, &self.red, &self.black].map(Option::as_ref)
+    }
 }
 
 // === impl StepsConfig ===
