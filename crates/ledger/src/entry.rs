@@ -136,7 +136,7 @@ pub struct Facts {
     pub outcome: Outcome,
     /// How long it took.
     pub duration: TimeUs,
-    /// The caller's own tags.
+    /// The caller's own tags, and what was changed of its request.
     pub tags: Vec<(Arc<str>, Arc<str>)>,
 }
 

@@ -7,8 +7,6 @@
 
 mod notice;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use fisc::{Acting, Budget, BudgetId, Headroom, Level, Resource, Restraint};
 use fisc_core::{TokenClass, Usage};
@@ -150,11 +148,6 @@ impl<'a> Measured<'a> {
 // === impl Acted ===
 
 impl Acted {
-    /// Returns the changes in one line.
-    pub(crate) fn summary(&self) -> String {
-        self.changes.join(" ")
-    }
-
     fn note(&mut self, what: &str, to: &str) {
         self.changes.push(format!("{what}={to}"));
     }
@@ -374,10 +367,4 @@ impl Steps {
             task_budget: self.task_budget,
         }
     }
-}
-
-/// What a call is called in the ledger where it was changed.
-pub(crate) fn tag(acted: &Acted) -> Option<(Arc<str>, Arc<str>)> {
-    let summary = acted.summary();
-    (!summary.is_empty()).then(|| (Arc::from("changed"), Arc::from(summary)))
 }

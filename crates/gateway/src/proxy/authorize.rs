@@ -15,7 +15,7 @@ use fisc_llm::{
 };
 
 use crate::policy::UnknownPrice;
-use crate::proxy::act::{self, Acted, Measured};
+use crate::proxy::act::{Acted, Measured};
 use crate::proxy::attempt::{Attempt, within};
 use crate::proxy::count::Countable;
 use crate::refusal::Refusal;
@@ -121,6 +121,8 @@ pub(crate) async fn authorize(
     let hold = held.await?;
     state.alerts.called(state, hold.budget(), &facts.input);
     let sized = sized.expect("a hold is granted for what was sized");
+    let changed = changed(acted, sized.written_cap);
+    let tag = (!changed.is_empty()).then(|| (Arc::from("changed"), Arc::from(changed.as_str())));
     let asked = Asked {
         wire: facts.wire,
         choices: facts.choices,
@@ -130,8 +132,8 @@ pub(crate) async fn authorize(
         output_cap: sized.output_cap,
         written_cap: sized.written_cap,
         deadline: sized.deadline,
-        tags: attempt.tags().into_iter().chain(act::tag(acted)).collect(),
-        changed: changed(acted, sized.written_cap),
+        tags: attempt.tags().into_iter().chain(tag).collect(),
+        changed,
         root: identity.root.as_str().into(),
         class,
         shape: facts.input.clone(),
@@ -411,14 +413,14 @@ fn output_max(facts: &RequestFacts<'_>, acted: &Acted) -> Option<u64> {
         .filter(|max| lower(max) && *max > facts.thinking)
 }
 
-/// Says in one line what was changed of a request.
+/// Says in one line what was changed of a request, for the answer's header and the ledger.
 fn changed(acted: &Acted, cap: Option<u64>) -> String {
-    let mut changed = acted.summary();
-    if let Some(cap) = cap {
-        let space = if changed.is_empty() { "" } else { " " };
-        changed = format!("{changed}{space}cap={cap}");
-    }
-    changed
+    let cap = cap.map(|cap| format!("cap={cap}"));
+    let changes: Vec<&str> = (acted.changes.iter())
+        .chain(&cap)
+        .map(String::as_str)
+        .collect();
+    changes.join(" ")
 }
 
 /// The time in which such a call is likely to be of use: a stream that is ended early is, any

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use fisc_ledger::{Entry, Reader};
 use fisc_testkit::process;
 use serde_json::Value;
 
@@ -44,14 +45,35 @@ fn used_up(agent: &str) -> (Vec<Value>, usize) {
     let truth = provider.end();
     let report = world.json("report.json");
     let run = report["run"].as_str().expect("a run");
-    compare(&truth, &world.ledger_of(run), &by_name);
+    let ledger = world.ledger_of(run);
+    compare(&truth, &ledger, &by_name);
     println!("{}", finished.stdout);
     let lines = finished.stdout.lines();
     let lines = lines.map(|line| serde_json::from_str(line).expect("the program prints JSON"));
-    (
-        lines.collect(),
-        most_at_once(&truth, &format!("{agent}|slowed")),
-    )
+    let lines: Vec<Value> = lines.collect();
+    let told = lines.iter().map(|line| text(line, "changed").to_owned());
+    let mut told: Vec<String> = told.filter(|changed| !changed.is_empty()).collect();
+    told.sort();
+    assert_eq!(
+        told,
+        changes(&ledger),
+        "the header and the ledger say the same"
+    );
+    (lines, most_at_once(&truth, &format!("{agent}|slowed")))
+}
+
+/// Returns what the ledger says was changed of requests.
+fn changes(ledger: &Path) -> Vec<String> {
+    let reader = Reader::open(ledger).expect("a ledger");
+    let entries = reader.entries(0, usize::MAX).expect("entries");
+    let tags = entries.into_iter().flat_map(|row| match row.entry {
+        Entry::Settle { facts, .. } => facts.tags,
+        _ => Vec::new(),
+    });
+    let changed = tags.filter(|(name, _)| &**name == "changed");
+    let mut changes: Vec<String> = changed.map(|(_, what)| what.to_string()).collect();
+    changes.sort();
+    changes
 }
 
 /// Returns how many calls of one label were generated at once at most.
