@@ -46,6 +46,12 @@ impl Fisc {
         self.change_terms(id, change).await
     }
 
+    /// Lets calls here and below spend at most `rate` a minute, however much is left; no limit for
+    /// [`Limits::NONE`]. Who would be faster waits its turn. Durable when it returns.
+    pub async fn throttle(&self, id: BudgetId, rate: Limits) -> Result<(), Error> {
+        self.change_terms(id, |terms| terms.rate = rate).await
+    }
+
     /// Raises limits by `more`, where there are any; what is gained repays debts first. Durable
     /// when it returns.
     pub async fn top_up(&self, id: BudgetId, more: Amount) -> Result<(), Error> {

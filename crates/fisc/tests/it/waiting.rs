@@ -211,6 +211,34 @@ async fn who_waited_in_vain_does_not_hold_others_back_again() {
     drop(running);
 }
 
+#[tokio::test]
+async fn who_is_throttled_waits_whatever_is_left() {
+    let fisc = Fisc::in_memory();
+    let root = fisc.allocate("root", limit(1_000)).await.expect("allocate");
+    let rate = fisc::Limits::NONE.with(fisc::Resource::Tokens, Some(60));
+    fisc.throttle(root.id(), rate).await.expect("it is there");
+    let call = root.hold("call", tokens(30), PATIENT).await;
+    let _settled = call.expect("room").settle_amount(tokens(30));
+    let at_once = Patience(Duration::ZERO);
+    let Err(Error::Refused { refusal, .. }) = root.hold("call", tokens(1), at_once).await else {
+        panic!("it is not due for half a minute")
+    };
+    let Refusal::Throttled(at, Some(due)) = refusal else {
+        panic!("{refusal:?}")
+    };
+    let wait = due.since(fisc.now()).0;
+    assert!(
+        at == root.id() && (25_000_000..=30_000_000).contains(&wait),
+        "{wait}"
+    );
+    fisc.throttle(root.id(), fisc::Limits::NONE)
+        .await
+        .expect("it is there");
+    root.hold("call", tokens(1), at_once)
+        .await
+        .expect("at once");
+}
+
 fn root_id(fisc: &Fisc) -> fisc::BudgetId {
     fisc.root().expect("it was allocated").id()
 }

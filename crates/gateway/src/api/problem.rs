@@ -53,6 +53,7 @@ pub(super) enum Kind {
     LoanImpossible,
     BudgetExhausted,
     BudgetReserved,
+    BudgetThrottled,
     CallLimit,
     TimeOver,
     Frozen,
@@ -142,7 +143,7 @@ impl Problem {
             Refusal::Never(_) => (Kind::BudgetExhausted, "has not enough left"),
             Refusal::PerCall(_) => (Kind::CallLimit, "allows no single call as large"),
             Refusal::Throttled(..) => (
-                Kind::BudgetReserved,
+                Kind::BudgetThrottled,
                 "slows its calls to make what is left last",
             ),
             Refusal::Deadline(_) => (Kind::TimeOver, "has no time left"),
@@ -246,7 +247,7 @@ impl Problem {
         match self.kind {
             Kind::Unauthorized => set(WWW_AUTHENTICATE, "Bearer"),
             Kind::MethodNotAllowed => set(ALLOW, "GET, POST, PATCH"),
-            Kind::BudgetReserved => set(RETRY_AFTER, "5"),
+            Kind::BudgetReserved | Kind::BudgetThrottled => set(RETRY_AFTER, "5"),
             Kind::StoreUnavailable => set(RETRY_AFTER, "2"),
             Kind::TooManyBirths => set(RETRY_AFTER, "1"),
             _ => {}
@@ -305,6 +306,7 @@ impl Kind {
             Kind::LoanImpossible => (409, "The loan cannot be made"),
             Kind::BudgetExhausted => (402, "Not enough left"),
             Kind::BudgetReserved => (429, "Not enough left while calls run"),
+            Kind::BudgetThrottled => (429, "Calls are slowed"),
             Kind::CallLimit => (402, "Larger than a single call may be"),
             Kind::TimeOver => (402, "The time of the budget is over"),
             Kind::Frozen => (409, "The budget is frozen"),
@@ -340,6 +342,7 @@ impl Kind {
             Kind::LoanImpossible => "loan_impossible",
             Kind::BudgetExhausted => "budget_exhausted",
             Kind::BudgetReserved => "budget_reserved",
+            Kind::BudgetThrottled => "budget_throttled",
             Kind::CallLimit => "request_exceeds_call_limit",
             Kind::TimeOver => "budget_time_over",
             Kind::Frozen => "budget_frozen",

@@ -31,6 +31,8 @@ pub(super) struct AllocateRequest {
     pub(super) time: Option<TimeText>,
     /// The most that a single call may hold.
     pub(super) per_call: Option<AmountText>,
+    /// The most that its calls may spend a minute, however much is left.
+    pub(super) rate_per_minute: Option<AmountText>,
     /// The last part of every limit, kept for wrapping up; none when left out.
     pub(super) reserve: Option<ShareText>,
     /// `static` carves the limits out of the parent's.
@@ -86,6 +88,10 @@ pub(super) struct ChangeRequest {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<AmountText>)]
     pub(super) per_call: Option<Option<AmountText>>,
+    /// The most that its calls may spend a minute, however much is left.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<AmountText>)]
+    pub(super) rate_per_minute: Option<Option<AmountText>>,
     /// `frozen` stops it for now, `open` lets it go on.
     pub(super) state: Option<StateChoice>,
     /// How its own children share what it has.
@@ -189,6 +195,7 @@ impl AllocateRequest {
             limits: limits.limits(counting)?,
             elapsed: self.time.map(|TimeText(time)| time),
             per_call: of(&self.per_call)?,
+            rate: of(&self.rate_per_minute)?,
             need: of(&self.need)?,
             sharing: self.sharing.into(),
             weight: weight(self.weight)?,
@@ -276,6 +283,10 @@ impl ChangeRequest {
         if let Some(amount) = self.per_call {
             let per_call = amount.unwrap_or_default().limits(counting)?;
             change.push(move |terms| terms.per_call = per_call);
+        }
+        if let Some(amount) = self.rate_per_minute {
+            let rate = amount.unwrap_or_default().limits(counting)?;
+            change.push(move |terms| terms.rate = rate);
         }
         if let Some(amount) = self.need {
             let need = amount.unwrap_or_default().limits(counting)?;

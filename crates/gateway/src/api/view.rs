@@ -39,6 +39,8 @@ pub(super) struct Budget {
     weight: u16,
     /// What it may spend; `null` is no limit. `loaned` and `carried` come on top.
     limit: Figures,
+    /// What its calls may spend a minute; `null` is as much as there is.
+    rate_per_minute: Figures,
     /// Spent here and below.
     spent: Figures,
     /// Spent here and below in the present window.
@@ -180,6 +182,7 @@ impl Budget {
             sharing: status.terms.sharing.name(),
             weight: status.terms.weight.0,
             limit: status.terms.limits.into(),
+            rate_per_minute: status.terms.rate.into(),
             spent: status.spent.into(),
             window_spent: status.window_spent.into(),
             own_spent: status.own_spent.into(),

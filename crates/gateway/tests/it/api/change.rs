@@ -252,3 +252,34 @@ async fn a_released_budget_returns_what_is_unused_and_ends() {
     );
     house.stop().await;
 }
+
+#[tokio::test]
+async fn a_rate_slows_calls_until_it_is_taken_away() {
+    let house = house("10").await;
+    let program = Someone::program(&house);
+    let allocated = json!({ "path": "run/a", "rate_per_minute": { "tokens": "60" } });
+    let child = program.spawn(allocated).await;
+    let (first, second) = (hold_id(1), hold_id(2));
+    let held = json!({ "id": first, "tokens": "50" });
+    assert_eq!(child.post("/a/holds", held).await.status, 201);
+    child
+        .post(
+            &format!("/a/holds/{first}/settle"),
+            json!({ "tokens": "50" }),
+        )
+        .await
+        .ok();
+    let more = json!({ "id": second, "tokens": "1" });
+    let slowed = child.post("/a/holds", more.clone()).await;
+    let problem = check_problem(&slowed, 429, "budget_throttled");
+    let detail = problem["detail"].as_str().expect("a detail");
+    assert!(detail.contains("slows its calls"), "{detail}");
+    let seen = program
+        .patch("/run/a", json!({ "rate_per_minute": null }))
+        .await
+        .ok()
+        .json();
+    assert_eq!(seen["rate_per_minute"]["tokens"], json!(null));
+    assert_eq!(child.post("/a/holds", more).await.status, 201);
+    house.stop().await;
+}
