@@ -21,7 +21,7 @@ struct Mutant {
     test: &'static str,
 }
 
-const MUTANTS: [Mutant; 13] = [
+const MUTANTS: [Mutant; 17] = [
     Mutant {
         name: "a released budget keeps what was kept for it",
         file: "crates/core/src/tree/node.rs",
@@ -116,10 +116,10 @@ const MUTANTS: [Mutant; 13] = [
     Mutant {
         name: "volatile hold",
         file: "crates/fisc/src/engine.rs",
-        right: "        let call = call.clone();\n        Ok(Ok(self.append(",
+        right: "        let call = asking.call.clone();\n        Ok(Ok(self.append(",
         wrong: "        if amount.is_non_negative() {\n            \
                 return Ok(Ok(None));\n        }\n        \
-                let call = call.clone();\n        Ok(Ok(self.append(",
+                let call = asking.call.clone();\n        Ok(Ok(self.append(",
         package: "fisc",
         test: "recovery::an_open_hold_is_charged_in_doubt_and_can_be_resolved",
     },
@@ -131,7 +131,56 @@ const MUTANTS: [Mutant; 13] = [
         package: "fisc-llm",
         test: "hold_assumes_no_cache_hit",
     },
+    Mutant {
+        name: "calls that are slowed are not fewer at once",
+        file: "crates/fisc/src/throttle.rs",
+        right: "view.open >= (view.most_open / 2).max(1)",
+        wrong: "view.open >= view.most_open.max(1)",
+        package: "fisc",
+        test: "half_of_what_was_in_flight_may_be",
+    },
+    Mutant {
+        name: "what a call did cost does not slow the next",
+        file: "crates/fisc/src/throttle.rs",
+        right: "pace.rated[i].max(opened).after(more)",
+        wrong: "pace.rated[i].max(opened)",
+        package: "fisc",
+        test: "who_is_throttled_waits_whatever_is_left",
+    },
+    Mutant {
+        name: "a forecast raises a level to Black",
+        file: "crates/fisc/src/foresight.rs",
+        right: "view.levels[i].up().unwrap_or(Level::Red).min(Level::Red)",
+        wrong: "view.levels[i].up().unwrap_or(Level::Black)",
+        package: "fisc",
+        test: "a_likely_overrun_acts_one_level_early_and_never_at_black",
+    },
+    Mutant {
+        name: "what a provider refuses for a change is final",
+        file: "crates/gateway/src/proxy.rs",
+        right: "if may_be_refused && FAULTS",
+        wrong: "if false && may_be_refused && FAULTS",
+        package: "fisc-gateway",
+        test: "levels::what_a_provider_refuses_for_a_change_is_sent_again_as_it_came",
+    },
 ];
+
+/// Checks that every mutant still has its one place, without planting any: code that moved on must
+/// take its mutants along.
+pub fn places(root: &Path) -> Outcome {
+    let misplaced = |mutant: &Mutant| {
+        let text = fs::read_to_string(root.join(mutant.file)).unwrap_or_default();
+        let found = text.matches(mutant.right).count();
+        let complaint = || {
+            format!(
+                "{}: its place is {found} times in {}",
+                mutant.name, mutant.file
+            )
+        };
+        (found != 1).then(complaint)
+    };
+    crate::outcome(MUTANTS.iter().filter_map(misplaced).collect())
+}
 
 /// Plants every mutant in turn, or only those whose name holds `only`.
 pub fn check(root: &Path, only: Option<&str>) -> Outcome {

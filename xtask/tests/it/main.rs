@@ -2,6 +2,7 @@
 
 mod arrows;
 mod format;
+mod mutants;
 mod tidy;
 
 /// Fails with one complaint a line.
