@@ -21,7 +21,7 @@ struct Mutant {
     test: &'static str,
 }
 
-const MUTANTS: [Mutant; 17] = [
+const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "a released budget keeps what was kept for it",
         file: "crates/core/src/tree/node.rs",
@@ -157,11 +157,27 @@ const MUTANTS: [Mutant; 17] = [
     },
     Mutant {
         name: "what a provider refuses for a change is final",
-        file: "crates/gateway/src/proxy.rs",
+        file: "crates/gateway/src/proxy/outgoing.rs",
         right: "if may_be_refused && FAULTS",
         wrong: "if false && may_be_refused && FAULTS",
         package: "fisc-gateway",
         test: "levels::what_a_provider_refuses_for_a_change_is_sent_again_as_it_came",
+    },
+    Mutant {
+        name: "an approval is added twice",
+        file: "crates/gateway/src/state/questions.rs",
+        right: "one.view.number == number && !one.claimed)?;",
+        wrong: "one.view.number == number || !one.claimed)?;",
+        package: "fisc-gateway",
+        test: "api::questions::what_two_owners_approve_at_once_is_added_once",
+    },
+    Mutant {
+        name: "a program may approve of itself",
+        file: "crates/cli/src/run/door.rs",
+        right: "Some(pid) if !descends_from_this_process(pid) => key,",
+        wrong: "Some(_) => key,",
+        package: "fisc-cli",
+        test: "sdk::asks::a_program_cannot_approve_of_itself",
     },
 ];
 

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fisc::Sharing;
 
-pub use self::served::{BudgetArgs, BudgetCommand, GrantArgs, PathArgs, SpecArgs};
+pub use self::served::{
+    ApproveArgs, BudgetArgs, BudgetCommand, DenyArgs, GrantArgs, PathArgs, SpecArgs,
+};
 
 /// A budget for agents: tokens, time and money, held before every call and never overspent.
 #[derive(Debug, Parser)]
@@ -46,6 +48,10 @@ pub enum Command {
     Budget(BudgetArgs),
     /// Give a budget more
     Grant(GrantArgs),
+    /// Let calls of a budget that has run out go on: give it more
+    Approve(ApproveArgs),
+    /// Refuse the calls of a budget that has run out
+    Deny(DenyArgs),
     /// Stop a budget for now: calls that run end as they would
     Freeze(PathArgs),
     /// Let a frozen budget go on
@@ -101,9 +107,12 @@ pub struct RunArgs {
         help_heading = "Budget"
     )]
     pub share: ShareArg,
-    /// When the budget runs out: keep 5 % for one last call each, end the program, or only watch
+    /// When the budget runs out: keep 5 % for one last call each, end the program, ask, or watch
     #[arg(long, value_enum, default_value = "finalize", help_heading = "Policy")]
     pub on_limit: OnLimit,
+    /// With --on-limit ask: how long calls wait for the answer [default: 9m]
+    #[arg(long, value_name = "DUR", help_heading = "Policy")]
+    pub ask: Option<String>,
     /// From 90 % on, let model B serve calls of A (* for any text) where it costs less
     #[arg(long, value_name = "A=B", help_heading = "Policy")]
     pub fallback_model: Vec<String>,
@@ -212,6 +221,8 @@ pub enum OnLimit {
     Finalize,
     /// Nothing is kept back, and the program is ended.
     Stop,
+    /// Calls wait until somebody decides: here at the terminal, or by fisc approve and deny.
+    Ask,
     /// Nothing is refused: all is computed and reported.
     Observe,
 }

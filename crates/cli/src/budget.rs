@@ -43,22 +43,36 @@ pub(crate) async fn run(command: &BudgetCommand) -> Result<u8, Failure> {
 /// Raises a budget's limits.
 pub(crate) async fn grant(args: &GrantArgs) -> Result<u8, Failure> {
     let path = path(&args.path)?;
-    let more = args.amount.trim_start_matches('+');
-    let more = more.strip_suffix("usd").unwrap_or(more);
-    let spec = parse_budget(&format!("{path}={more}"));
-    let spec = spec.map_err(|error| {
-        Failure::usage(format!("amount {:?}: {}", args.amount, error.problem()))
-            .hint("write +1usd, +0.50, +tokens=50k or +active-time=10m")
-    })?;
-    let body = limits(&spec.limits);
-    let plain = spec.place == PlaceSpec::default() && spec.limits.time.is_none();
-    if !plain || body.values().any(Value::is_null) {
-        return Err(Failure::usage(format!("amount {:?} is none", args.amount))
-            .hint("more can be given of cost, tokens and active-time"));
-    }
+    let body = more("amount", &args.amount)?;
     let place = format!("{}/topup", remote::at(&path));
     let answer: Value = connect()?.post(&place, &Value::Object(body)).await?;
     show(&answer, args.json)
+}
+
+/// Reads how much more a budget gets, as the API reads it; `name` is what the text is called.
+pub(crate) fn more(name: &str, text: &str) -> Result<Map<String, Value>, Failure> {
+    let spec = more_limits(name, text)?;
+    Ok(limits(&spec))
+}
+
+/// Reads how much more a budget gets.
+pub(crate) fn more_limits(name: &str, text: &str) -> Result<LimitsSpec, Failure> {
+    let more = text.trim_start_matches('+');
+    let more = more.strip_suffix("usd").unwrap_or(more);
+    let spec = parse_budget(&format!("it={more}"));
+    let spec = spec.map_err(|_| {
+        Failure::usage(format!("{name} {text:?} is no amount"))
+            .hint("write +1usd, +0.50, +tokens=50k or +active-time=10m")
+    })?;
+    let limits = spec.limits;
+    let unlimited = matches!(limits.cost, Some(Limit::Unlimited))
+        || matches!(limits.tokens, Some(Limit::Unlimited))
+        || matches!(limits.active_time, Some(Limit::Unlimited));
+    if spec.place != PlaceSpec::default() || limits.time.is_some() || unlimited {
+        return Err(Failure::usage(format!("{name} {text:?} cannot be added"))
+            .hint("more can be given of cost, tokens and active-time"));
+    }
+    Ok(limits)
 }
 
 /// Stops a budget for now, or lets it go on.
@@ -98,7 +112,7 @@ async fn allocate(args: &SpecArgs) -> Result<u8, Failure> {
 }
 
 fn connect() -> Result<Remote, Failure> {
-    Remote::from_environment()
+    Remote::connect(None)
 }
 
 fn path(text: &str) -> Result<String, Failure> {
@@ -186,7 +200,8 @@ fn show(answer: &Value, as_json: bool) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn print(answer: &Value) -> u8 {
+/// Prints an answer as JSON.
+pub(crate) fn print(answer: &Value) -> u8 {
     println!("{answer:#}");
     exit::OK
 }

@@ -116,6 +116,24 @@ impl Home {
         file.write_all(line.as_bytes())
     }
 
+    /// Finds where the owner of a run is let in: of the one named, or of the last that has a door;
+    /// `None` where no run has.
+    pub(crate) fn door(&self, run: Option<&str>) -> Result<Option<PathBuf>, Failure> {
+        let beside = |ledger: PathBuf| ledger.with_file_name(crate::run::DOOR);
+        if let Some(run) = run {
+            let door = beside(self.ledger_of(run)?);
+            if !door.exists() {
+                let failure = Failure::usage(format!("{run} is not running, or asks nobody"));
+                return Err(failure.hint("start it with --on-limit ask"));
+            }
+            return Ok(Some(door));
+        }
+        let runs = self.root.join("runs");
+        let doors = self.runs().into_iter().rev();
+        let mut doors = doors.map(|id| runs.join(id).join(crate::run::DOOR));
+        Ok(doors.find(|door| door.exists()))
+    }
+
     fn last_ledger(&self) -> Result<PathBuf, Failure> {
         let runs = self.root.join("runs");
         let modified = |id: &String| fs::metadata(runs.join(id)).and_then(|meta| meta.modified());

@@ -16,6 +16,7 @@ pub mod failure;
 mod forecast;
 mod home;
 mod price;
+mod question;
 mod rehearse;
 mod remote;
 pub mod report;
@@ -65,6 +66,8 @@ async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Forecast(args) => forecast::run(&args).map(|()| exit::OK),
         Command::Budget(args) => budget::run(&args.command).await,
         Command::Grant(args) => budget::grant(&args).await,
+        Command::Approve(args) => question::approve(&args).await,
+        Command::Deny(args) => question::deny(&args).await,
         Command::Freeze(args) => budget::set_frozen(&args, true).await,
         Command::Thaw(args) => budget::set_frozen(&args, false).await,
         Command::Resolve(args) => resolve::run(&args).await,

@@ -5,6 +5,8 @@
 //! from a flag: a command line can be read by everybody on the machine.
 
 use std::fmt::Write;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use serde_json::Value;
 
 use crate::exit;
 use crate::failure::Failure;
+use crate::home::Home;
 
 /// The gateway's address.
 pub(crate) const URL: &str = "FISC_URL";
@@ -81,6 +84,16 @@ struct List {
     budgets: Vec<Budget>,
 }
 
+/// What a run answers who asks to be let in.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Key {
+    /// Where its gateway is, and the owner's credential.
+    Key { url: String, token: String },
+    /// Why not.
+    Refused { refused: String },
+}
+
 /// Why a request came to nothing.
 #[derive(Debug)]
 pub(crate) enum Trouble {
@@ -134,6 +147,26 @@ impl Remote {
             }
         };
         Remote::new(&url, token)
+    }
+
+    /// Takes the gateway from the environment, or where that names none, that of a run that lets
+    /// its owner in: the one named, or the last.
+    pub(crate) fn connect(run: Option<&str>) -> Result<Remote, Failure> {
+        if run.is_none() && set(URL).is_some() {
+            return Remote::from_environment();
+        }
+        let Some(door) = Home::find()?.door(run)? else {
+            return Remote::from_environment();
+        };
+        let shut = |why: String| {
+            Failure::configuration(format!("{}: {why}", door.display()))
+                .hint("set FISC_URL and FISC_TOKEN, or ask from outside of the run")
+        };
+        let key = knock(&door).map_err(|error| shut(error.to_string()))?;
+        match key {
+            Key::Key { url, token } => Remote::new(&url, Secret::new(token)),
+            Key::Refused { refused } => Err(shut(refused)),
+        }
     }
 
     fn new(url: &str, token: Secret) -> Result<Remote, Failure> {
@@ -272,6 +305,15 @@ pub(crate) fn at(path: &str) -> String {
         }
     }
     place
+}
+
+/// Asks a run to be let in.
+fn knock(door: &Path) -> io::Result<Key> {
+    let mut door = UnixStream::connect(door)?;
+    door.set_read_timeout(Some(PATIENCE))?;
+    let mut answer = String::new();
+    door.read_to_string(&mut answer)?;
+    Ok(serde_json::from_str(&answer)?)
 }
 
 /// Returns a variable that is set and not blank.

@@ -1,8 +1,10 @@
 //! `fisc run`: a program under a budget, from its wiring to its report.
 
+mod door;
 mod end;
 mod nested;
 mod plan;
+mod prompt;
 mod status;
 mod watch;
 
@@ -18,11 +20,13 @@ use fisc_rehearsal::Rehearsal;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use self::door::Door;
+pub(crate) use self::door::NAME as DOOR;
 use self::end::End;
 use self::plan::{Plan, ROOT};
 use self::watch::Watch;
 use crate::amounts::show_count;
-use crate::args::{KeysArg, RunArgs};
+use crate::args::{KeysArg, OnLimit, RunArgs};
 use crate::exit::{self, Conclusion, Facts};
 use crate::failure::Failure;
 use crate::home::Home;
@@ -49,6 +53,8 @@ struct Secrets {
     run: Secret,
     /// For the budget API, such as a run inside of this one asks.
     token: Secret,
+    /// For who may change the run's own budget.
+    owner: Secret,
 }
 
 /// Runs a program under a budget and returns the exit code.
@@ -94,11 +100,14 @@ impl Run {
         let secrets = Secrets {
             run: generate()?,
             token: generate()?,
+            owner: generate()?,
         };
         let wiring = self.wire(args, &listener, &secrets, rehearsal.as_ref())?;
         let gateway = self.start_gateway(args, listener, &secrets, &wiring)?;
+        let door = self.open_door(args, &gateway, secrets.owner);
         let watch = Watch::start(args, self.fisc.clone(), Arc::clone(&gateway), &self.id);
         let concluded = self.supervise(args, wiring, watch, gateway).await;
+        drop(door);
         if let Some(rehearsal) = rehearsal {
             rehearsal.shutdown().await;
         }
@@ -195,7 +204,8 @@ impl Run {
             hosts: Vec::new(),
             keyring: Keyring::new()
                 .with_run(&secrets.run, ROOT)
-                .with_run(&secrets.token, ROOT),
+                .with_run(&secrets.token, ROOT)
+                .with_owner(&secrets.owner, ROOT),
             upstreams: upstreams.collect::<Result<_, _>>()?,
             prices: self.plan.price_book()?,
             policy: self.plan.policy.clone(),
@@ -204,6 +214,22 @@ impl Run {
         let gateway = Gateway::start(parts, self.fisc.clone());
         let gateway = gateway.map_err(|error| Failure::internal(error.to_string()))?;
         Ok(Arc::new(gateway))
+    }
+
+    /// Lets the run's owner in from elsewhere, where it is asked.
+    fn open_door(&self, args: &RunArgs, gateway: &Gateway, owner: Secret) -> Option<Door> {
+        if args.on_limit != OnLimit::Ask {
+            return None;
+        }
+        let folder = self
+            .ledger
+            .parent()
+            .expect("a ledger is in the run's folder");
+        let opened = Door::open(folder, format!("http://{}", gateway.addr()), owner);
+        let tell = |error| {
+            eprintln!("fisc ▸ warning: fisc approve and fisc deny cannot reach this run: {error}");
+        };
+        opened.map_err(tell).ok()
     }
 
     async fn supervise(

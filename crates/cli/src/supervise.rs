@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use fisc_core::Resource;
 use nix::sys::signal::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Sleep, sleep};
 
 mod family;
@@ -25,6 +25,7 @@ mod terminal;
 use family::{Family, Seen};
 use terminal::Terminal;
 
+pub(crate) use processes::descends_from_this_process;
 pub(crate) use signals::Signals;
 pub use terminal::never_stop_on_output;
 
@@ -47,10 +48,14 @@ pub struct Supervision {
 }
 
 /// An order from the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Control {
     /// End the child: SIGTERM, the grace, SIGKILL.
     Stop(StopReason),
+    /// Take the terminal from the child for a while; told when it is taken.
+    Borrow(oneshot::Sender<()>),
+    /// Give it back.
+    Return,
 }
 
 /// Why the gateway ends a child.
@@ -108,7 +113,7 @@ enum Phase {
 
 enum Event {
     Signal(Signal),
-    Stop(StopReason),
+    Control(Control),
     ControlClosed,
     Alarm,
     Poll,
@@ -197,7 +202,7 @@ impl Supervisor {
             }
             match self.next_event().await {
                 Event::Signal(signal) => self.on_signal(signal),
-                Event::Stop(reason) => self.ask_to_end(Why::Stopped(reason), Signal::SIGTERM),
+                Event::Control(control) => self.on_control(control),
                 Event::ControlClosed => self.control = None,
                 Event::Alarm => self.on_alarm(),
                 Event::Poll => {}
@@ -210,7 +215,7 @@ impl Supervisor {
         let control = async {
             match &mut self.control {
                 Some(control) => match control.recv().await {
-                    Some(Control::Stop(reason)) => Event::Stop(reason),
+                    Some(control) => Event::Control(control),
                     None => Event::ControlClosed,
                 },
                 None => std::future::pending().await,
@@ -236,6 +241,26 @@ impl Supervisor {
         match self.phase {
             Phase::Running | Phase::Killed => true,
             Phase::Ending => !self.family.group_is_alive(),
+        }
+    }
+
+    fn on_control(&mut self, control: Control) {
+        match control {
+            Control::Stop(reason) => self.ask_to_end(Why::Stopped(reason), Signal::SIGTERM),
+            Control::Borrow(lent) => {
+                self.terminal.borrow();
+                // Who waits for a key already goes on doing so, whoever has the terminal. When it
+                // is continued it asks anew, and stands still like any background job.
+                self.family.signal(Signal::SIGSTOP);
+                self.family.signal(Signal::SIGCONT);
+                // Who asked for it and left returns it nevertheless.
+                let _ = lent.send(());
+            }
+            Control::Return => {
+                self.terminal.give_back();
+                // It may have been stopped because it wanted the terminal meanwhile.
+                self.family.signal(Signal::SIGCONT);
+            }
         }
     }
 
@@ -299,6 +324,10 @@ impl Supervisor {
 
     fn on_child_stopped(&mut self, signal: Signal) {
         let wants_terminal = matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU);
+        let is_ours = wants_terminal || signal == Signal::SIGSTOP;
+        if is_ours && self.terminal.is_borrowed() && matches!(self.phase, Phase::Running) {
+            return;
+        }
         let has_got_it = wants_terminal && self.terminal.hand_over();
         let is_to_end = !matches!(self.phase, Phase::Running);
         if has_got_it || is_to_end {

@@ -68,6 +68,15 @@ pub(crate) fn line(budget: &Budget) -> String {
     format!("{}  {amounts}", budget.path)
 }
 
+/// Shows what there is of an amount.
+pub(crate) fn amount(figures: &Figures) -> String {
+    let some = |resource| get(figures, resource).filter(|units| *units != 0);
+    let parts = Resource::ALL.into_iter();
+    let parts = parts.filter_map(|resource| Some(show(resource, some(resource)?)));
+    let parts: Vec<String> = parts.collect();
+    parts.join(" · ")
+}
+
 /// Returns one resource of an amount.
 pub(crate) fn get(figures: &Figures, resource: Resource) -> Option<i64> {
     match resource {
@@ -95,7 +104,8 @@ fn amounts(limits: &Limits, counting: Option<TokenCounting>) -> Map<String, Valu
     body
 }
 
-fn show(resource: Resource, units: i64) -> String {
+/// Shows units of one resource.
+pub(crate) fn show(resource: Resource, units: i64) -> String {
     match resource {
         Resource::Tokens => format!("{} tokens", show_tokens(Tokens(units))),
         Resource::Cost => show_cost(Money::from_nanos(units)),

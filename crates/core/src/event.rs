@@ -16,6 +16,19 @@ pub enum Sign {
     Rate,
 }
 
+/// How a question to the owner of a budget ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// More was approved.
+    Approved,
+    /// There was room all the same: a limit was raised, or a window began.
+    Room,
+    /// It was denied.
+    Denied,
+    /// Nobody answered in time.
+    TimedOut,
+}
+
 /// What the elapsed clock or a resource of a budget did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -92,6 +105,24 @@ pub enum Event {
         /// What gave it away.
         sign: Sign,
     },
+    /// Calls for which nothing is left wait for the owner of a budget to decide.
+    Asked {
+        /// The budget that has run out.
+        budget: BudgetId,
+        /// Of what.
+        resource: Resource,
+        /// What the first of them lacks, in raw units.
+        lacks: i64,
+    },
+    /// The owner of a budget decided, or did not.
+    Answered {
+        /// The budget that had run out.
+        budget: BudgetId,
+        /// Of what.
+        resource: Resource,
+        /// How it ended.
+        answer: Answer,
+    },
 }
 
 // === impl Event ===
@@ -110,7 +141,9 @@ impl Event {
             | Event::WindowBegan { budget, .. }
             | Event::Frozen { budget, .. }
             | Event::Forecast { budget, .. }
-            | Event::Runaway { budget, .. } => *budget,
+            | Event::Runaway { budget, .. }
+            | Event::Asked { budget, .. }
+            | Event::Answered { budget, .. } => *budget,
         }
     }
 
@@ -126,6 +159,8 @@ impl Event {
             Event::Frozen { .. } => "frozen",
             Event::Forecast { .. } => "forecast",
             Event::Runaway { .. } => "runaway",
+            Event::Asked { .. } => "asked",
+            Event::Answered { .. } => "answered",
         }
     }
 }
@@ -142,6 +177,20 @@ impl Sign {
             Sign::Repeats => "repeats",
             Sign::Growth => "growth",
             Sign::Rate => "rate",
+        }
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// Returns the answer's name in the ledger and in alerts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Answer::Approved => "approved",
+            Answer::Room => "room",
+            Answer::Denied => "denied",
+            Answer::TimedOut => "timed_out",
         }
     }
 }

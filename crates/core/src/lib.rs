@@ -24,7 +24,7 @@ mod usage;
 mod window;
 
 pub use amount::{Amount, OutOfRange, Resource, TimeUs, Timestamp, Tokens};
-pub use event::{Event, Sign};
+pub use event::{Answer, Event, Sign};
 pub use forecast::{Course, Estimate, Forecast, History, Method, Past, Profile, Shape};
 pub use id::{BudgetId, HoldId, MAX_NAME_BYTES, NameError, check_name};
 pub use level::{Level, Levels, Thresholds};

@@ -258,6 +258,12 @@ fn detail(event: &Event) -> Option<String> {
             format!("resource={resource} total={total} limit={limit} raised={raised}")
         }
         Event::Runaway { sign, .. } => format!("sign={}", sign.name()),
+        Event::Asked {
+            resource, lacks, ..
+        } => format!("resource={} lacks={lacks}", resource.name()),
+        Event::Answered {
+            resource, answer, ..
+        } => format!("resource={} answer={}", resource.name(), answer.name()),
         // It is in the budget's terms.
         Event::WindowBegan { .. } => return None,
     })

@@ -27,9 +27,9 @@ pub use error::Error;
 pub use events::Noted;
 pub use fisc_core as core;
 pub use fisc_core::{
-    Acting, Amount, BudgetId, Claim, Event, Freezer, Headroom, HoldId, Lendable, Level, Levels,
-    Limits, Loan, Money, Period, Permille, Refusal, Resource, Shortfall, Sign, Span, State, Terms,
-    Thresholds, TimeUs, Timestamp, TokenCounting, Tokens, Usage, Weight, Window, Zone,
+    Acting, Amount, Answer, BudgetId, Claim, Event, Freezer, Headroom, HoldId, Lendable, Level,
+    Levels, Limits, Loan, Money, Period, Permille, Refusal, Resource, Shortfall, Sign, Span, State,
+    Terms, Thresholds, TimeUs, Timestamp, TokenCounting, Tokens, Usage, Weight, Window, Zone,
     sharing::Sharing,
 };
 pub use fisc_ledger::{

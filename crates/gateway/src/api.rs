@@ -13,6 +13,7 @@ mod leases;
 mod once;
 mod openapi;
 mod problem;
+mod questions;
 mod report;
 mod terms;
 mod view;
@@ -43,6 +44,8 @@ use crate::state::State;
 
 /// Where the API lies.
 const ROOT: &str = "/v1/budgets";
+/// Where the questions to owners lie.
+const QUESTIONS: &str = "/v1/questions";
 /// Where its document lies.
 const DOCUMENT: &str = "/v1/openapi.json";
 
@@ -89,6 +92,9 @@ enum Target {
     Forecast(String),
     Act(String, Act),
     Hold(String, String, HoldAct),
+    Questions,
+    Approve(String),
+    Deny(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +115,11 @@ enum HoldAct {
 /// Says whether a request is for the API, and not a call.
 pub(crate) fn is_for(head: &request::Parts) -> bool {
     path_without_secret(&head.uri).is_some_and(|path| {
-        let below = path.strip_prefix(ROOT);
-        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) || path == DOCUMENT
+        let below = |root| {
+            let rest = path.strip_prefix(root);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        below(ROOT) || below(QUESTIONS) || path == DOCUMENT
     })
 }
 
@@ -223,6 +232,9 @@ impl Call {
                     once.run(self, request.id.as_deref(), |_| extended).await
                 }
             },
+            (Target::Questions, "GET") => Ok(questions::list(self)),
+            (Target::Approve(id), "POST") => questions::approve(self, &id).await,
+            (Target::Deny(id), "POST") => questions::deny(self, &id),
             _ => not_with(),
         }
     }
@@ -234,6 +246,15 @@ impl Call {
             let detail = format!("{} {} is nothing to ask", self.method, self.path);
             Problem::new(Kind::UnknownPath, detail)
         };
+        if let Some(below) = self.path.strip_prefix(QUESTIONS) {
+            let parts: Vec<_> = below.split('/').collect();
+            return match parts.as_slice() {
+                [""] => Ok(Target::Questions),
+                ["", id, "approve"] => Ok(Target::Approve((*id).to_owned())),
+                ["", id, "deny"] => Ok(Target::Deny((*id).to_owned())),
+                _ => Err(unknown()),
+            };
+        }
         let below = self.path.strip_prefix(ROOT).ok_or_else(unknown)?;
         let Some(below) = below.strip_prefix('/') else {
             return Ok(Target::All);

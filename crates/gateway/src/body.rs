@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use crate::proxy::begun::Frames;
 use crate::proxy::meter::MeteredBody;
 use crate::proxy::unmetered::PassingBody;
 
@@ -22,6 +23,8 @@ pub(crate) enum AnswerBody {
     Metered(MeteredBody),
     /// Passed unmetered, within the time of its call.
     Passing(Box<PassingBody>),
+    /// Begun before there was anything to relay.
+    Begun(Frames),
 }
 
 // === impl AnswerBody ===
@@ -52,6 +55,7 @@ impl Body for AnswerBody {
                 .poll_chunk(cx)
                 .map(|next| next.map(|chunk| chunk.map(Frame::data))),
             AnswerBody::Passing(passing) => passing.poll_frame(cx),
+            AnswerBody::Begun(frames) => frames.poll_recv(cx),
         }
     }
 
@@ -59,7 +63,7 @@ impl Body for AnswerBody {
         match self {
             AnswerBody::Whole(bytes) => bytes.is_none(),
             AnswerBody::Relayed(incoming) => incoming.is_end_stream(),
-            AnswerBody::Metered(_) | AnswerBody::Passing(_) => false,
+            AnswerBody::Metered(_) | AnswerBody::Passing(_) | AnswerBody::Begun(_) => false,
         }
     }
 
@@ -69,7 +73,9 @@ impl Body for AnswerBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
             AnswerBody::Relayed(incoming) => incoming.size_hint(),
-            AnswerBody::Metered(_) | AnswerBody::Passing(_) => SizeHint::default(),
+            AnswerBody::Metered(_) | AnswerBody::Passing(_) | AnswerBody::Begun(_) => {
+                SizeHint::default()
+            }
         }
     }
 }

@@ -199,6 +199,8 @@ struct BudgetConfig {
     #[serde(default)]
     fallback: BTreeMap<Text, Text>,
     notice: Option<NoticeConfig>,
+    /// How long its owner is waited for when it has run out.
+    ask: Option<Text>,
     /// What agents get that nobody wrote down.
     newcomers: Option<Spanned<Box<BudgetConfig>>>,
     #[serde(default)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fisc::Fisc;
+use fisc::{Amount, Answer, Error, Fisc};
 use fisc_llm::{Accuracy, PriceBook};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use crate::alerts::{self, AlertCounts, Telling, Webhook};
 use crate::policy::Policy;
 use crate::proxy::identify::{Callers, Delegates, Hosts, Keyring};
 use crate::server::Server;
-use crate::state::{Limiting, State};
+use crate::state::{Limiting, Question, State};
 use crate::upstream::{Upstream, client};
 
 /// How often the levels of elapsed time are looked at.
@@ -82,6 +82,7 @@ async fn tick(state: Arc<State>) {
     loop {
         interval.tick().await;
         fisc.tick();
+        state.questions.tick(fisc);
         state.api.tick(&state).await;
         if fisc.trouble().is_some() {
             tokio::time::sleep(REOPEN_PAUSE).await;
@@ -157,6 +158,32 @@ impl Gateway {
     /// the root has run out.
     pub fn only_refuses(&self) -> bool {
         self.state.traffic.only_refuses(self.state.fisc.ticks())
+    }
+
+    /// Returns what the owners of budgets that have run out are asked, the oldest first.
+    pub fn questions(&self) -> Vec<Question> {
+        self.state.questions.open()
+    }
+
+    /// Raises the limits of the budget that a question is about, by its offer where no amount is
+    /// named, and lets its calls go on; `None` where it is not open. Returns what was added.
+    pub async fn approve(
+        &self,
+        number: u64,
+        more: Option<Amount>,
+    ) -> Option<Result<Amount, Error>> {
+        let State {
+            questions, fisc, ..
+        } = &*self.state;
+        questions.approve(fisc, number, more).await
+    }
+
+    /// Refuses the calls that wait for the answer to a question; says whether it was open.
+    pub fn deny(&self, number: u64) -> bool {
+        let State {
+            questions, fisc, ..
+        } = &*self.state;
+        questions.answer(fisc, number, Answer::Denied)
     }
 
     /// Returns what became of the alerts that webhooks are told.

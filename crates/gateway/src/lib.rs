@@ -24,5 +24,5 @@ pub use policy::{
 pub use proxy::identify::{Keyring, VirtualKey};
 pub use routes::Provider;
 pub use secret::{Secret, SecretHash, WeakSecret};
-pub use state::Limiting;
+pub use state::{Limiting, Question};
 pub use upstream::{Credential, Upstream, UpstreamError};

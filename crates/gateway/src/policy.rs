@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fisc::{BudgetId, Terms};
+use fisc::{BudgetId, Fisc, Terms};
 use fisc_llm::ModelPrice;
 
 pub use self::measures::{Action, Actions, Fallbacks, Measures, NoticeForm};
@@ -82,6 +82,18 @@ impl Policy {
     pub(crate) fn measures(&self, path: impl IntoIterator<Item = BudgetId>) -> &Measures {
         let known = |id: BudgetId| self.measures.get(&id);
         path.into_iter().find_map(known).unwrap_or(&self.usual)
+    }
+
+    /// Says whether the owner of any budget may be asked whether calls may go on.
+    pub(crate) fn asks(&self) -> bool {
+        let mut all = self.measures.values().chain([&self.usual]);
+        all.any(|measures| measures.ask.is_some())
+    }
+
+    /// Returns how long calls wait for their owner's decision once a budget has run out; `None`
+    /// where it is not asked.
+    pub(crate) fn asking_time(&self, fisc: &Fisc, budget: BudgetId) -> Option<Duration> {
+        self.measures(fisc.lineage(budget)).ask
     }
 }
 

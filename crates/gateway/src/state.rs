@@ -1,6 +1,7 @@
 //! What every request shares: the books, the prices, what was learned, the upstreams.
 
 mod births;
+pub(crate) mod questions;
 mod traffic;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,8 @@ use crate::routes::Provider;
 use crate::upstream::{Client, Upstream};
 
 pub(crate) use self::births::Births;
+pub use self::questions::Question;
+pub(crate) use self::questions::{Questions, Waiting};
 pub use self::traffic::Limiting;
 pub(crate) use self::traffic::{Final, RanOut, Traffic};
 
@@ -34,6 +37,10 @@ pub(crate) struct State {
     /// Which agents were told how their budgets stand.
     pub(crate) told: Told,
     pub(crate) births: Births,
+    /// What the owners of budgets are asked.
+    pub(crate) questions: Questions,
+    /// Whether any of them may be asked.
+    pub(crate) asks: bool,
     pub(crate) alerts: Alerts,
     learned: Mutex<Learner>,
     stopped: watch::Sender<bool>,
@@ -59,10 +66,12 @@ impl State {
             prices,
             traffic: Traffic::new(policy.max_refusals),
             alerts: Alerts::new(webhooks, policy.on_runaway),
+            asks: policy.asks(),
             policy,
             api: Api::default(),
             told: Told::default(),
             births: Births::default(),
+            questions: Questions::default(),
             learned: Mutex::default(),
             stopped: watch::Sender::new(false),
         }
@@ -76,6 +85,7 @@ impl State {
 
     /// Ends all calls that run.
     pub(crate) fn stop(&self) {
+        self.questions.stop(&self.fisc);
         self.stopped.send_replace(true);
         self.api.stop();
     }

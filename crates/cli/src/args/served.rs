@@ -1,4 +1,5 @@
-//! The command line of what is asked of a gateway that serves: `budget`, `grant`, `freeze`, `thaw`.
+//! The command line of what is asked of a gateway that serves: `budget`, `grant`,
+//! `approve`, `deny`, `freeze`, `thaw`.
 
 use clap::{Args, Subcommand};
 
@@ -15,7 +16,8 @@ pub struct BudgetArgs {
 
 const SERVED: &str = "The gateway is FISC_URL; the credential is FISC_TOKEN, or in the file \
 FISC_TOKEN_FILE:
-a key of the gateway (one with owner = true changes its own budget too) or a budget's token.";
+a key of the gateway (one with owner = true changes its own budget too) or a budget's token.
+Without FISC_URL it is the last run that was started with --on-limit ask, as its owner.";
 
 /// What to do with budgets.
 #[derive(Debug, Subcommand)]
@@ -69,6 +71,37 @@ pub struct GrantArgs {
     /// How much more: +1usd, +0.50, +tokens=50k, +active-time=10m
     #[arg(value_name = "AMOUNT", allow_hyphen_values = true)]
     pub amount: String,
+    /// Write JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fisc approve`.
+#[derive(Debug, Args)]
+#[command(after_help = SERVED)]
+pub struct ApproveArgs {
+    /// What is asked, such as q-1 [default: list all that is]
+    pub request: Option<String>,
+    /// How much more to give, as in 1usd or tokens=50k [default: what is offered]
+    #[arg(long, value_name = "AMOUNT", requires = "request")]
+    pub add: Option<String>,
+    /// The run that asks, or its unique beginning
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Write JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fisc deny`.
+#[derive(Debug, Args)]
+#[command(after_help = SERVED)]
+pub struct DenyArgs {
+    /// What is asked, such as q-1
+    pub request: String,
+    /// The run that asks, or its unique beginning
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
     /// Write JSON to standard output
     #[arg(long)]
     pub json: bool,

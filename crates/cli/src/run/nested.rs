@@ -142,6 +142,7 @@ fn refuse_what_the_outer_decides(args: &RunArgs) -> Result<(), Failure> {
     let given = [
         ("--upstream", !args.upstream.is_empty()),
         ("--port", args.port != 0),
+        ("--on-limit ask", args.on_limit == OnLimit::Ask),
         ("--prices", args.prices.is_some()),
         ("--unknown-price", args.unknown_price.is_some()),
         ("--estimate", args.estimate.is_some()),

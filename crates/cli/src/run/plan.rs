@@ -24,6 +24,10 @@ pub(super) const ROOT: &str = "run";
 /// What is kept of every limit for one last call of each agent.
 const FINALIZE_RESERVE: Permille = Permille(50);
 
+/// How long calls wait for an answer where nothing else is said: shorter than clients wait, which
+/// is 10 minutes for the official SDKs.
+const ASK: Duration = Duration::from_mins(9);
+
 /// What a run was told.
 pub(super) struct Plan {
     /// The agent whose calls name none, its names joined by `.`.
@@ -56,7 +60,7 @@ impl Plan {
         let counting = counting(&own, &specs)?;
         let reserve = match args.on_limit {
             OnLimit::Finalize => FINALIZE_RESERVE,
-            OnLimit::Stop | OnLimit::Observe => Permille(0),
+            OnLimit::Stop | OnLimit::Ask | OnLimit::Observe => Permille(0),
         };
         let budgets = specs
             .iter()
@@ -224,7 +228,10 @@ fn policy(args: &RunArgs) -> Result<Policy, Failure> {
 
 /// Returns what is done about calls as the run's budget is used up.
 fn measures(args: &RunArgs) -> Result<Measures, Failure> {
-    let mut measures = Measures::default();
+    let mut measures = Measures {
+        ask: asking(args)?,
+        ..Measures::default()
+    };
     for text in &args.fallback_model {
         let pair = text.split_once('=');
         let Some((from, to)) = pair.filter(|(from, to)| !from.is_empty() && !to.is_empty()) else {
@@ -245,6 +252,20 @@ fn measures(args: &RunArgs) -> Result<Measures, Failure> {
         measures.actions.set(Level::Yellow, resource, notice);
     }
     Ok(measures)
+}
+
+/// Returns how long calls wait for an answer when the run's budget has run out.
+fn asking(args: &RunArgs) -> Result<Option<Duration>, Failure> {
+    let text = match (args.on_limit, &args.ask) {
+        (OnLimit::Ask, Some(text)) => text,
+        (OnLimit::Ask, None) => return Ok(Some(ASK)),
+        (_, None) => return Ok(None),
+        (_, Some(_)) => {
+            let failure = Failure::usage("--ask: nobody is asked");
+            return Err(failure.hint("add --on-limit ask"));
+        }
+    };
+    duration("--ask", text).map(Some)
 }
 
 fn read_env_file(args: &RunArgs) -> Result<Vec<(String, String)>, Failure> {

@@ -7,7 +7,9 @@ use std::io::Write;
 
 use fisc::{BudgetId, BudgetStatus, Fisc, Level, Money, Resource, TimeUs, Tokens};
 
-use crate::amounts::{show_cost, show_duration, show_tokens};
+use fisc_gateway::Question;
+
+use crate::amounts::{show_cost, show_count, show_duration, show_tokens};
 use crate::report::symbol;
 
 /// How many looks pass between two titles.
@@ -103,6 +105,23 @@ impl StatusLine {
         let (total, limit) = (show(total), show(limit));
         let path = fisc.path(budget);
         eprintln!("fisc ◆ {path}  leads to {total} of {limit} {resource} (estimated)");
+    }
+
+    /// Tells that calls wait for a decision: everywhere, since nothing goes on without it.
+    pub(super) fn question(&self, fisc: &Fisc, question: &Question) {
+        let Some(status) = fisc.status(question.budget) else {
+            return;
+        };
+        let left = TimeUs(question.until.since(question.since).0);
+        let calls = show_count(u64::from(question.waiting), "call waits", "calls wait");
+        eprintln!(
+            "fisc ‖ {}  paused at {}: {calls} up to {} for fisc approve {} or fisc deny {}",
+            status.path,
+            describe(&status),
+            show_duration(left),
+            question.name(),
+            question.name(),
+        );
     }
 
     /// Shows how the run stands, now and then.

@@ -10,6 +10,7 @@ use fisc_gateway::Gateway;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::prompt::Prompt;
 use super::status::StatusLine;
 use crate::args::{OnLimit, RunArgs, StatusArg};
 use crate::supervise::{Control, StopReason};
@@ -39,6 +40,12 @@ struct Watched {
     status: StatusLine,
     /// The number of the last event that was looked at.
     seen: u64,
+    /// The number of the last question that was told.
+    asked: u64,
+    /// Whether questions may be asked at the terminal.
+    prompts: bool,
+    /// The question that is asked at the terminal.
+    prompt: Option<Prompt>,
     /// For how many looks the ledger could not be written.
     troubled: u32,
 }
@@ -60,6 +67,9 @@ impl Watch {
             stops: args.on_limit == OnLimit::Stop,
             troubled: 0,
             seen: 0,
+            asked: 0,
+            prompts: args.status != StatusArg::None,
+            prompt: None,
             status,
         };
         let (stop, stopped) = oneshot::channel();
@@ -104,6 +114,7 @@ impl Watched {
                 _ = interval.tick() => {}
             }
             self.show();
+            self.ask(control.as_ref());
             let Some(reason) = self.reason_to_stop().filter(|_| !ordered) else {
                 continue;
             };
@@ -111,8 +122,35 @@ impl Watched {
                 ordered = control.send(Control::Stop(reason)).await.is_ok();
             }
         }
+        if let Some(prompt) = self.prompt.take() {
+            prompt.end().await;
+        }
         self.show();
         self.status.clear();
+    }
+
+    /// Tells what the owner is asked, and asks at the terminal: one question at a time.
+    fn ask(&mut self, control: Option<&mpsc::Sender<Control>>) {
+        let open = self.gateway.questions();
+        if self
+            .prompt
+            .as_ref()
+            .is_some_and(|prompt| prompt.is_over(&open))
+        {
+            self.prompt = None;
+        }
+        if self.prompt.is_some() {
+            return;
+        }
+        let Some(question) = open.iter().find(|question| question.number > self.asked) else {
+            return;
+        };
+        self.asked = question.number;
+        self.status.question(&self.fisc, question);
+        self.prompt = control.filter(|_| self.prompts).and_then(|control| {
+            let (gateway, fisc) = (&self.gateway, &self.fisc);
+            Prompt::start(gateway, fisc, control, question)
+        });
     }
 
     fn show(&mut self) {

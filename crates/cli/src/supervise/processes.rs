@@ -10,6 +10,9 @@ use std::io;
 use nix::sys::signal::{Signal, killpg, raise};
 use nix::unistd::{Pid, getpgrp, getpid};
 
+/// How many ancestors a process has at most.
+const ANCESTORS_MAX: usize = 1000;
+
 /// The facts of one process that its `stat` file tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Process {
@@ -45,6 +48,24 @@ pub(super) fn children_of_this_process() -> BTreeSet<i32> {
 /// `strangers`.
 pub(super) fn descendants_of_this_process(strangers: &BTreeSet<i32>) -> Vec<i32> {
     descendants(&all(), getpid().as_raw(), strangers)
+}
+
+/// Says whether a process is this one or descends from it; also when nobody can tell any more.
+pub(crate) fn descends_from_this_process(pid: i32) -> bool {
+    let own = getpid().as_raw();
+    let mut ancestor = pid;
+    // Longer lines than that are a process that ends and another of its number.
+    for _ in 0..ANCESTORS_MAX {
+        if ancestor == own {
+            return true;
+        }
+        match read(ancestor) {
+            Some(process) if process.parent > 0 => ancestor = process.parent,
+            Some(_) => return false,
+            None => return true,
+        }
+    }
+    true
 }
 
 /// Says whether a shell above is watching for stops of this process's job: the kernel's rule

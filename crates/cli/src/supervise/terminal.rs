@@ -25,6 +25,8 @@ pub(super) struct Terminal {
     is_handed_over: bool,
     /// Whether the child gets it back after a stop.
     is_wanted: bool,
+    /// Whether the child has to do without it for now.
+    is_borrowed: bool,
     modes: Option<Termios>,
 }
 
@@ -76,6 +78,7 @@ impl Terminal {
             child,
             is_handed_over: false,
             is_wanted: false,
+            is_borrowed: false,
             modes,
         }
     }
@@ -94,9 +97,26 @@ impl Terminal {
         }
     }
 
+    /// Takes the terminal from the child until it is given back.
+    pub(super) fn borrow(&mut self) {
+        self.is_borrowed = true;
+        self.take_back();
+    }
+
+    /// Says whether the child has to do without the terminal for now.
+    pub(super) fn is_borrowed(&self) -> bool {
+        self.is_borrowed
+    }
+
+    /// Gives a borrowed terminal back to a child that had it, or asked for it.
+    pub(super) fn give_back(&mut self) {
+        self.is_borrowed = false;
+        self.hand_over_again();
+    }
+
     /// Hands the terminal to the child again after this process was continued.
     pub(super) fn hand_over_again(&mut self) {
-        if self.is_wanted {
+        if self.is_wanted && !self.is_borrowed {
             self.hand_over();
         }
     }

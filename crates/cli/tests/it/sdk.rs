@@ -1,6 +1,7 @@
 //! Programs of the official SDKs, unmodified, under `fisc run`: what they see is what they would
 //! see without it, and what the ledger and the report say is the provider's truth.
 
+mod asks;
 mod books;
 mod levels;
 mod refused;

@@ -522,7 +522,11 @@ fn told(tree: &Tree, event: Event) -> String {
         Event::WindowBegan { budget, span, .. } => {
             format!("{} window {}s", tree.path(budget), span.start.0 / SECOND)
         }
-        Event::Frozen { .. } | Event::Forecast { .. } | Event::Runaway { .. } => {
+        Event::Frozen { .. }
+        | Event::Forecast { .. }
+        | Event::Runaway { .. }
+        | Event::Asked { .. }
+        | Event::Answered { .. } => {
             unreachable!("no tree says so")
         }
     }

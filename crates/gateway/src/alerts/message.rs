@@ -81,6 +81,22 @@ impl Alert {
                 (AlertKind::Forecast, rest)
             }
             Event::Runaway { sign, .. } => (AlertKind::Runaway, json!({"sign": sign.name()})),
+            Event::Asked {
+                resource: of,
+                lacks,
+                ..
+            } => {
+                let rest = json!({"resource": of.name(), "lacks": lacks});
+                (AlertKind::Asked, rest)
+            }
+            Event::Answered {
+                resource: of,
+                answer,
+                ..
+            } => {
+                let rest = json!({"resource": of.name(), "answer": answer.name()});
+                (AlertKind::Answered, rest)
+            }
         };
         let mut alert = Alert::new(kind, noted.at, rest);
         if let Event::LevelChanged { from, to, .. } = noted.event {

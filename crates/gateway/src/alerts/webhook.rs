@@ -39,6 +39,10 @@ pub enum AlertKind {
     Forecast,
     /// An agent looks as if it ran away.
     Runaway,
+    /// Calls for which nothing is left wait for a budget's owner.
+    Asked,
+    /// The owner decided, or did not.
+    Answered,
     /// Calls whose end is unknown were found at the start.
     InDoubt,
     /// A model has no price.
@@ -82,7 +86,7 @@ pub enum WebhookError {
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [AlertKind; 12] = [
+    pub const ALL: [AlertKind; 14] = [
         AlertKind::Level,
         AlertKind::Overrun,
         AlertKind::Finalize,
@@ -92,6 +96,8 @@ impl AlertKind {
         AlertKind::Window,
         AlertKind::Forecast,
         AlertKind::Runaway,
+        AlertKind::Asked,
+        AlertKind::Answered,
         AlertKind::InDoubt,
         AlertKind::Unpriced,
         AlertKind::Missed,
@@ -109,6 +115,8 @@ impl AlertKind {
             AlertKind::Window => "window",
             AlertKind::Forecast => "forecast",
             AlertKind::Runaway => "runaway",
+            AlertKind::Asked => "asked",
+            AlertKind::Answered => "answered",
             AlertKind::InDoubt => "in-doubt",
             AlertKind::Unpriced => "unpriced",
             AlertKind::Missed => "missed",

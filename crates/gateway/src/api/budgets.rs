@@ -1,6 +1,6 @@
 //! What can be asked of budgets: allocate, check, change, release, top up, lend.
 
-use fisc::{Amount, Budget as Handle, BudgetId, Freezer, Level, Resource, TimeUs};
+use fisc::{Amount, Budget as Handle, BudgetId, Freezer, Level, Limits, Resource, TimeUs};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -185,16 +185,7 @@ pub(super) async fn top_up(call: &Call, shown: &str) -> Result<Reply, Problem> {
     let once = &call.state.api.once;
     let raised = |mark: Mark| async move {
         let budget = &budget;
-        let limits = budget.status().terms.limits;
-        let unlimited =
-            |resource: &Resource| more.get(*resource) > 0 && limits.get(*resource).is_none();
-        if let Some(resource) = Resource::ALL.into_iter().find(unlimited) {
-            let detail = format!("it has no limit of {resource} that could be raised");
-            return Err(Problem::new(Kind::BadTerms, detail));
-        }
-        if more == Amount::ZERO {
-            return Err(Problem::new(Kind::BadRequest, "nothing to add"));
-        }
+        check_raise(&budget.status().terms.limits, &more)?;
         let id = budget.id();
         let notes = || mark.note(Done::ToppedUp { budget: id.0 });
         let raised = call.state.fisc.top_up_noted(id, more, notes).await;
@@ -202,6 +193,20 @@ pub(super) async fn top_up(call: &Call, shown: &str) -> Result<Reply, Problem> {
         topped_up_again(call, id)
     };
     once.run(call, request.id.as_deref(), raised).await
+}
+
+/// Refuses to add nothing, or to a limit that is not there.
+pub(super) fn check_raise(limits: &Limits, more: &Amount) -> Result<(), Problem> {
+    let unlimited =
+        |resource: &Resource| more.get(*resource) > 0 && limits.get(*resource).is_none();
+    if let Some(resource) = Resource::ALL.into_iter().find(unlimited) {
+        let detail = format!("it has no limit of {resource} that could be raised");
+        return Err(Problem::new(Kind::BadTerms, detail));
+    }
+    if *more == Amount::ZERO {
+        return Err(Problem::new(Kind::BadRequest, "nothing to add"));
+    }
+    Ok(())
 }
 
 /// Answers again to a request that topped a budget up.

@@ -17,6 +17,7 @@ use super::budgets::{Allocated, LoanMade, LoanRequest, TopUpRequest};
 use super::forecast::Foretold;
 use super::holds::{ExtendRequest, HoldRequest, HoldView, VoidRequest};
 use super::problem::ProblemBody;
+use super::questions::{ApproveRequest, Decided, QuestionList};
 use super::report::{Check, Report};
 use super::terms::{AllocateRequest, ChangeRequest};
 use super::view::{Budget, BudgetList};
@@ -46,9 +47,9 @@ pub(super) fn document() -> &'static str {
         license(name = "MIT OR Apache-2.0")
     ),
     components(schemas(
-        AllocateRequest, Allocated, AmountText, Budget, BudgetList, ChangeRequest, Check,
-        ExtendRequest, Foretold, HoldRequest, HoldView, LoanMade, LoanRequest, ProblemBody, Report,
-        TopUpRequest, VoidRequest
+        AllocateRequest, Allocated, AmountText, ApproveRequest, Budget, BudgetList, ChangeRequest,
+        Check, Decided, ExtendRequest, Foretold, HoldRequest, HoldView, LoanMade, LoanRequest,
+        ProblemBody, QuestionList, Report, TopUpRequest, VoidRequest
     )),
     modifiers(&Credentials, &Operations)
 )]
@@ -72,12 +73,37 @@ struct Asked {
 
 const PATH: &str = "The path of a budget: names joined by /, beginning with your own root's";
 const METHOD: &str = "fisc (the default), linear, predict_linear, ewma or exponential";
-const HOLD: &str = "The id of a hold";
+const ID: &str = "The id of a hold, or of a question";
 const PROBLEM: &str = "A problem (RFC 9457); nothing was changed";
 
 /// The table of operations.
-const OPERATIONS: [Asked; 13] = [
+const OPERATIONS: [Asked; 16] = [
     get("list", "/v1/budgets", "BudgetList", "Every budget in sight"),
+    get(
+        "questions",
+        "/v1/questions",
+        "QuestionList",
+        "What waits for the owner of a budget that has run out",
+    ),
+    Asked {
+        answer: ("200", "Decided"),
+        ..post(
+            "approve",
+            "/v1/questions/{id}/approve",
+            "ApproveRequest",
+            "Raises the limits of a budget that has run out, and lets its calls go on",
+        )
+    },
+    Asked {
+        body: None,
+        answer: ("200", "Decided"),
+        ..post(
+            "deny",
+            "/v1/questions/{id}/deny",
+            "",
+            "Refuses the calls that wait",
+        )
+    },
     get(
         "check",
         "/v1/budgets/{path}",
@@ -254,7 +280,7 @@ impl Asked {
             .summary(Some(self.summary))
             .response(status, answered)
             .response("default", refused);
-        for (name, meaning) in [("path", PATH), ("id", HOLD)] {
+        for (name, meaning) in [("path", PATH), ("id", ID)] {
             if self.path.contains(&format!("{{{name}}}")) {
                 operation = operation.parameter(
                     ParameterBuilder::new()

@@ -4,6 +4,7 @@
 //! they are taken in the order in which they are written.
 
 use std::fmt;
+use std::time::Duration;
 
 use fisc::{Level, Resource};
 
@@ -62,6 +63,9 @@ pub struct Measures {
     pub fallbacks: Fallbacks,
     /// How agents are told.
     pub notice: NoticeForm,
+    /// How long calls for which nothing is left wait for the owner to decide whether they may go
+    /// on; `None` is not at all.
+    pub ask: Option<Duration>,
 }
 
 // === impl Action ===

@@ -6,17 +6,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use fisc::core::TreeError;
 use fisc::{
     Asking, Budget, BudgetId, CallLabel, Error, Headroom, Hold, Level, Patience, Plan, Resource,
 };
+use tokio::sync::Notify;
 
 use crate::policy::PATIENCE_MAX;
 use crate::proxy::act::Measured;
 use crate::proxy::identify::Identity;
 use crate::refusal::{Refusal, RefusalKind};
-use crate::state::{Final, Limiting, RanOut, State};
+use crate::state::{Final, Limiting, RanOut, State, Waiting};
 
 /// The operation of a call that names none.
 const OPERATION_DEFAULT: &str = "call";
@@ -29,6 +31,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) budget: Budget,
     /// The model; empty while it is not known.
     pub(crate) model: &'a str,
+    /// Who is to hear when it waits longer than clients wait in silence.
+    pub(crate) long: Option<&'a Notify>,
 }
 
 // === impl Attempt ===
@@ -62,6 +66,7 @@ impl<'a> Attempt<'a> {
             identity,
             budget: budget.map_err(unavailable)?,
             model,
+            long: None,
         })
     }
 
@@ -110,12 +115,13 @@ impl<'a> Attempt<'a> {
     }
 
     /// Holds what `plan` chooses for the room there is, or waits for it, or refuses; slowed as
-    /// the owner's measures say.
+    /// the owner's measures say. Where those say that the owner is asked, it waits for the
+    /// answer before it is refused.
     pub(crate) async fn hold(
         &self,
         call: CallLabel,
         measured: &Measured<'_>,
-        plan: impl FnMut(&Headroom) -> Plan,
+        mut plan: impl FnMut(&Headroom) -> Plan,
     ) -> Result<Hold, Refusal> {
         let Attempt {
             state,
@@ -123,20 +129,76 @@ impl<'a> Attempt<'a> {
             identity,
             ..
         } = self;
-        let asking = Asking {
-            call,
-            patience: Patience(state.policy.patience.min(PATIENCE_MAX)),
-            finalize: identity.finalize,
-        };
-        let restrain = |room: &Headroom| measured.restraint(room);
-        match wait(state, budget.hold_restrained(asking, restrain, plan)).await {
-            Ok(hold) => {
-                let now = state.fisc.ticks();
-                state.traffic.count_admitted(budget.id(), now);
-                Ok(hold)
+        let mut waiting = None;
+        loop {
+            let asking = Asking {
+                call: call.clone(),
+                patience: Patience(self.patience()),
+                finalize: identity.finalize,
+            };
+            let restrain = |room: &Headroom| measured.restraint(room);
+            let held = wait(state, budget.hold_restrained(asking, restrain, &mut plan)).await;
+            let error = match held {
+                Ok(hold) => {
+                    let now = state.fisc.ticks();
+                    state.traffic.count_admitted(budget.id(), now);
+                    return Ok(hold);
+                }
+                Err(error) => error,
+            };
+            match self.may_ask_again(&error, &mut waiting).await {
+                Some(true) => {}
+                Some(false) => {
+                    let refusal = self.not_granted(&error);
+                    return Err(refusal.with_detail("its owner was asked, and did not approve"));
+                }
+                None => return Err(self.not_granted(&error)),
             }
-            Err(error) => Err(self.not_granted(&error)),
         }
+    }
+
+    /// Asks the owner of a budget that has run out, where that is wanted, and waits for the
+    /// answer; says whether the call may ask for its hold again, or `None` where nobody is asked.
+    async fn may_ask_again(
+        &self,
+        error: &Error,
+        waiting: &mut Option<Waiting<'a>>,
+    ) -> Option<bool> {
+        let state = self.state;
+        let Error::Refused {
+            refusal: fisc::Refusal::Never(short),
+            ..
+        } = error
+        else {
+            return None;
+        };
+        let asking = || state.policy.asking_time(&state.fisc, short.budget);
+        let time = state.asks.then(asking).flatten()?;
+        Some(
+            match waiting.take().filter(|waiting| waiting.is_about(short)) {
+                Some(waiting) => self.answered(waiting).await,
+                None => {
+                    *waiting = state.questions.ask(&state.fisc, short, time);
+                    // Room that came before it asked ends no wait: it looks once more.
+                    waiting.is_some()
+                }
+            },
+        )
+    }
+
+    async fn answered(&self, mut waiting: Waiting<'_>) -> bool {
+        if let Some(long) = self.long {
+            tokio::select! {
+                biased;
+                may = waiting.may_go_on() => return may,
+                () = tokio::time::sleep(self.patience()) => long.notify_one(),
+            }
+        }
+        waiting.may_go_on().await
+    }
+
+    fn patience(&self) -> Duration {
+        self.state.policy.patience.min(PATIENCE_MAX)
     }
 
     /// Refuses without judging when the agent was refused too often and nothing has changed.

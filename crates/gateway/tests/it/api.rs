@@ -8,6 +8,7 @@ mod escape;
 mod forecasts;
 mod holds;
 mod leases;
+mod questions;
 mod reports;
 mod restarts;
 
@@ -73,7 +74,10 @@ impl Someone {
     ) -> Answer {
         let bearer = format!("Bearer {}", self.credential);
         let headers = [&[("authorization", bearer.as_str())], headers].concat();
-        let path = format!("/v1/budgets{path}");
+        let path = match path.starts_with("/v1/") {
+            true => path.to_owned(),
+            false => format!("/v1/budgets{path}"),
+        };
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let answer = self.client.send(method, &path, &headers, body.into()).await;
         let answer = answer.expect("the gateway answers").whole().await;

@@ -73,13 +73,21 @@ impl Resolved {
             let message = format!("deeper than {MAX_DEPTH} budgets");
             return Err(context.error(name.span(), message));
         }
-        let terms = self.terms(context, config, parent.map(|parent| &parent.terms))?;
+        let measures = acts::measures(context, config, above)?;
+        let asks = measures
+            .as_ref()
+            .or(above)
+            .is_some_and(|all| all.ask.is_some());
+        let mut terms = self.terms(context, config, parent.map(|parent| &parent.terms))?;
+        if asks && config.reserve.is_none() {
+            // Nobody has to wrap up unless the owner says no.
+            terms.reserve = Permille(0);
+        }
         fit::allocate(&mut self.tree, context, &path, (name, config), terms)?;
         let newcomers = match &config.newcomers {
             Some(newcomers) => self.newcomers(context, newcomers, &terms)?,
             None => Terms::default(),
         };
-        let measures = acts::measures(context, config, above)?;
         let settings = BudgetSettings {
             path,
             terms,

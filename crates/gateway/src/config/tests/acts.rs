@@ -51,6 +51,35 @@ fn levels_and_actions_are_read_and_inherited() {
 }
 
 #[test]
+fn who_is_asked_keeps_nothing_for_wrapping_up() {
+    let text = in_budget(
+        "cost = \"9\"\nask = \"30m\"\n\
+         [budget.team.children.writer]\ncost = \"1\"\n\
+         [budget.team.children.careful]\ncost = \"1\"\nreserve = \"10%\"\n\
+         [budget.team.children.reader]\ncost = \"1\"\nask = \"0s\"\n",
+    );
+    let settings = read(&text).unwrap_or_else(|error| panic!("{error}"));
+    let ask = |budget: &BudgetSettings| budget.measures.as_ref().map(|measures| measures.ask);
+    let half_an_hour = Some(std::time::Duration::from_mins(30));
+    let reserve = |budget: &BudgetSettings| budget.terms.reserve;
+    let [team, writer, careful, reader] = &settings.budgets[..] else {
+        panic!("four budgets")
+    };
+    assert_eq!(
+        (ask(team), reserve(team)),
+        (Some(half_an_hour), Permille(0))
+    );
+    assert_eq!((ask(writer), reserve(writer)), (None, Permille(0)));
+    assert_eq!((ask(careful), reserve(careful)), (None, Permille(100)));
+    assert_eq!((ask(reader), reserve(reader)), (Some(None), Permille(50)));
+    refused(
+        &in_budget("cost = \"9\"\nask = ⟦\"soon\""),
+        "not a number of the expected form",
+        "write time as 90s",
+    );
+}
+
+#[test]
 fn what_makes_no_sense_is_pointed_at() {
     refused(
         &in_budget("cost = \"9\"\nlevels = { orange = ⟦\"40%\", yellow = \"50%\" }"),

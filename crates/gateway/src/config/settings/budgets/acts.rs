@@ -70,9 +70,10 @@ pub(super) fn measures(
         actions,
         fallback,
         notice,
+        ask,
         ..
     } = config;
-    if actions.is_none() && fallback.is_empty() && notice.is_none() {
+    if actions.is_none() && fallback.is_empty() && notice.is_none() && ask.is_none() {
         return Ok(None);
     }
     let mut measures = above.cloned().unwrap_or_default();
@@ -89,6 +90,10 @@ pub(super) fn measures(
         Some(NoticeConfig::Message) => measures.notice = NoticeForm::Message,
         Some(NoticeConfig::Native) => measures.notice = NoticeForm::Native,
         None => {}
+    }
+    if let Some(text) = ask {
+        let time = context.duration(text)?;
+        measures.ask = (!time.is_zero()).then_some(time);
     }
     Ok(Some(measures))
 }
