@@ -21,7 +21,7 @@ struct Mutant {
     test: &'static str,
 }
 
-const MUTANTS: [Mutant; 19] = [
+const MUTANTS: [Mutant; 20] = [
     Mutant {
         name: "a released budget keeps what was kept for it",
         file: "crates/core/src/tree/node.rs",
@@ -169,7 +169,15 @@ const MUTANTS: [Mutant; 19] = [
         right: "one.view.number == number && !one.claimed)?;",
         wrong: "one.view.number == number || !one.claimed)?;",
         package: "fisc-gateway",
-        test: "api::questions::what_two_owners_approve_at_once_is_added_once",
+        test: "state::questions::tests::a_question_is_claimed_once",
+    },
+    Mutant {
+        name: "what calls needed is forgotten at a restart",
+        file: "crates/gateway/src/state/recall.rs",
+        right: "learned.recall(&class, &lesson);",
+        wrong: "",
+        package: "fisc-gateway",
+        test: "levels::what_calls_need_is_known_over_a_restart",
     },
     Mutant {
         name: "a program may approve of itself",

@@ -210,6 +210,7 @@ impl Run {
             prices: self.plan.price_book()?,
             policy: self.plan.policy.clone(),
             webhooks: Vec::new(),
+            taught_by: self.taught_by(args),
         };
         let gateway = Gateway::start(parts, self.fisc.clone());
         let gateway = gateway.map_err(|error| Failure::internal(error.to_string()))?;

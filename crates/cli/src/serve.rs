@@ -87,6 +87,7 @@ async fn start(settings: Settings, prices: PriceBook, fisc: Fisc) -> Result<Gate
         prices,
         policy: settings.policy,
         webhooks: settings.webhooks,
+        taught_by: Vec::new(),
     };
     Gateway::start(parts, fisc).map_err(|error| Failure::internal(error.to_string()))
 }

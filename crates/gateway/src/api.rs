@@ -36,7 +36,7 @@ use self::caller::Caller;
 use self::holds::Held;
 use self::leases::Leases;
 use self::once::Once;
-use self::problem::{Kind, Problem};
+pub(crate) use self::problem::{Kind, Problem};
 use crate::body::AnswerBody;
 use crate::proxy::identify::{DelegateNumber, path_without_secret, percent_decode};
 use crate::proxy::read;

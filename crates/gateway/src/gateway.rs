@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fisc::{Amount, Answer, Error, Fisc};
@@ -50,6 +50,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Who is told what happens.
     pub webhooks: Vec<Webhook>,
+    /// Ledgers whose calls tell what such calls need, besides the own one.
+    pub taught_by: Vec<PathBuf>,
 }
 
 /// A running gateway. Dropping it stops it at once; [`Gateway::shutdown`] drains it.
@@ -106,6 +108,7 @@ impl Gateway {
             prices,
             policy,
             webhooks,
+            taught_by,
         } = parts;
         let hosts = Hosts::new(listener.local_addr()?.port(), hosts);
         let delegates = Delegates::new(fisc.clone());
@@ -113,6 +116,7 @@ impl Gateway {
         let callers = Callers::new(keyring, hosts, delegates);
         let state = State::new(fisc, callers, upstreams, client(), prices, policy, webhooks);
         state.api.restore(&state.fisc).map_err(io::Error::other)?;
+        state.recall(&taught_by);
         let state = Arc::new(state);
         let server = Server::start(listener, Arc::clone(&state))?;
         let telling = alerts::start(&state);
@@ -136,7 +140,7 @@ impl Gateway {
         Counts {
             admitted: traffic.admitted(),
             refused: traffic.refused(),
-            waiting: traffic.waiting.load(Ordering::Relaxed),
+            waiting: traffic.waiting(),
         }
     }
 

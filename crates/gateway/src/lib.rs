@@ -7,6 +7,7 @@ mod api;
 mod body;
 pub mod config;
 mod gateway;
+mod metrics;
 mod policy;
 mod proxy;
 mod refusal;

@@ -37,12 +37,12 @@ use self::identify::Identity;
 use self::outgoing::{Outgoing, Unanswered};
 use self::read::ReadError;
 use self::settle::Call;
-use crate::api;
 use crate::body::AnswerBody;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::routes::{Provider, Route, RouteKind, caller_provider, route};
 use crate::state::State;
 use crate::upstream::{self, Upstream};
+use crate::{api, metrics};
 
 /// What a provider must be told for it to read a budget in a request.
 const TASK_BUDGET_BETA: &str = "task-budgets-2026-03-13";
@@ -58,6 +58,9 @@ pub(crate) async fn serve(
     let (head, body) = request.into_parts();
     if api::is_for(&head) {
         return Ok(api::serve(&state, &head, body).await);
+    }
+    if metrics::is_for(&head) {
+        return Ok(metrics::serve(&state, &head));
     }
     let provider = caller_provider(head.uri.path(), &head.headers);
     let answer = match state.callers.identify(&head.uri, &head.headers) {

@@ -2,8 +2,10 @@
 
 mod births;
 pub(crate) mod questions;
+mod recall;
 mod traffic;
 
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fisc::Fisc;
@@ -74,6 +76,18 @@ impl State {
             questions: Questions::default(),
             learned: Mutex::default(),
             stopped: watch::Sender::new(false),
+        }
+    }
+
+    /// Learns again what earlier calls needed: those of other ledgers, and of the own one.
+    pub(crate) fn recall(&self, others: &[PathBuf]) {
+        let own = self.fisc.ledger().map(Path::to_path_buf);
+        for ledger in others.iter().chain(&own) {
+            match recall::recall(&mut self.learned(), ledger) {
+                Ok(calls) => tracing::debug!(calls, ledger = %ledger.display(), "recalled"),
+                // Estimates are worse without it; nothing rests on them.
+                Err(error) => tracing::warn!(%error, "what earlier calls needed is not known"),
+            }
         }
     }
 

@@ -263,6 +263,20 @@ impl Reader {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Returns the last `limit` entries, in order.
+    pub fn latest(&self, limit: usize) -> Result<Vec<EntryRow>, Error> {
+        let sql = format!(
+            "SELECT {} FROM entries ORDER BY seq DESC LIMIT ?1",
+            row::ENTRY_COLUMNS
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([limit], entry)?;
+        let mut rows: Vec<EntryRow> = rows.collect::<rusqlite::Result<_>>()?;
+        rows.reverse();
+        Ok(rows)
+    }
+
     /// Returns at most `limit` of the events from some time on, oldest first; none of a ledger
     /// that was last written before there were any.
     pub fn events(&self, since: Timestamp, limit: usize) -> Result<Vec<EventRow>, Error> {

@@ -292,6 +292,12 @@ impl Learner {
         self.learn_class(call, lesson);
     }
 
+    /// Learns what a call of an earlier process needed. Its request is not known any more, so that
+    /// nothing is learned of its prompt.
+    pub fn recall(&mut self, call: &CallClass<'_>, lesson: &Lesson) {
+        self.learn_class(call, lesson);
+    }
+
     /// Returns how well input was estimated so far.
     pub fn accuracy(&self) -> Accuracy {
         self.accuracy

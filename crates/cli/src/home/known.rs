@@ -16,6 +16,9 @@ use super::{Home, make_private};
 struct Known {
     /// The command.
     command: String,
+    /// The last of its runs; its ledger tells what its calls needed.
+    #[serde(default)]
+    run: Option<String>,
     classes: Vec<Taught>,
 }
 
@@ -34,21 +37,35 @@ struct Taught {
 impl Home {
     /// Returns what earlier runs of a command taught; nothing where that cannot be read.
     pub(crate) fn known(&self, command: &str) -> Vec<PastRuns> {
-        let Ok(text) = fs::read(self.known_file(command)) else {
-            return Vec::new();
-        };
-        let Ok(known) = serde_json::from_slice::<Known>(&text) else {
-            return Vec::new();
-        };
-        known.classes.into_iter().filter_map(Taught::past).collect()
+        let known = self.read_known(command);
+        let classes = known.into_iter().flat_map(|known| known.classes);
+        classes.filter_map(Taught::past).collect()
     }
 
-    /// Keeps what the runs of a command taught instead of what was known.
-    pub(crate) fn keep_known(&self, command: &str, past: Vec<PastRuns>) -> io::Result<()> {
+    /// Returns the ledger of the last run of a command that taught anything.
+    pub(crate) fn known_ledger(&self, command: &str) -> Option<PathBuf> {
+        let run = self.read_known(command)?.run?;
+        let ledger = self.ledger_of(&run).ok()?;
+        ledger.is_file().then_some(ledger)
+    }
+
+    fn read_known(&self, command: &str) -> Option<Known> {
+        let text = fs::read(self.known_file(command)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Keeps what the runs of a command taught, up to `run`, instead of what was known.
+    pub(crate) fn keep_known(
+        &self,
+        command: &str,
+        run: &str,
+        past: Vec<PastRuns>,
+    ) -> io::Result<()> {
         let file = self.known_file(command);
         make_private(&self.root.join("known"))?;
         let known = Known {
             command: command.to_owned(),
+            run: Some(run.to_owned()),
             classes: past.into_iter().map(Taught::new).collect(),
         };
         // Written beside and moved there: who reads finds the old or the new one.
@@ -108,10 +125,16 @@ mod tests {
             resource: Resource::Cost,
             runs: vec![vec![1.0, 0.25, 1e15 + 1.0]],
         }];
-        let kept = home.keep_known("python team.py", past.clone());
+        let kept = home.keep_known("python team.py", "r-1", past.clone());
         kept.expect("it can be written");
         assert_eq!(home.known("python team.py"), past);
         assert_eq!(home.known("python other.py"), []);
+        assert_eq!(home.known_ledger("python team.py"), None, "it is gone");
+        let run = home.root.join("runs").join("r-1");
+        fs::create_dir_all(&run).expect("a folder");
+        fs::write(run.join("ledger.db"), "").expect("a file");
+        let ledger = home.known_ledger("python team.py");
+        assert_eq!(ledger, Some(run.join("ledger.db")));
         let broken = home.known_file("python team.py");
         fs::write(broken, "{}").expect("it can be written");
         assert_eq!(home.known("python team.py"), []);

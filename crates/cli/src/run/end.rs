@@ -2,7 +2,7 @@
 //! are written. None of these may cost another, nor hide how the program ended.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fisc::{Money, Resource, TimeUs, Timestamp, Tokens};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -96,9 +96,14 @@ impl Run {
         let command = class(args);
         self.fisc.recall(&self.home.known(&command));
         let known = self.fisc.completed();
-        if let Err(error) = self.home.keep_known(&command, known) {
+        if let Err(error) = self.home.keep_known(&command, &self.id, known) {
             eprintln!("fisc ▸ warning: what the run taught was not written: {error}");
         }
+    }
+
+    /// Returns the ledgers that tell what calls of the same command needed.
+    pub(super) fn taught_by(&self, args: &RunArgs) -> Vec<PathBuf> {
+        self.home.known_ledger(&class(args)).into_iter().collect()
     }
 
     /// Takes what earlier runs of the same command taught, and says what they let expect.

@@ -24,7 +24,7 @@ const TYPE_PREFIX: &str = "urn:fisc:problem:";
 
 /// A request that was not carried out; nothing was changed.
 #[derive(Debug, Clone)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     kind: Kind,
     detail: String,
     members: Map<String, Value>,
@@ -32,7 +32,7 @@ pub(super) struct Problem {
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Unauthorized,
     WebPage,
     ForeignHost,
@@ -103,7 +103,7 @@ pub(super) struct ProblemBody {
 // === impl Problem ===
 
 impl Problem {
-    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Problem {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Problem {
         Problem {
             kind,
             detail: detail.into(),
@@ -228,7 +228,7 @@ impl Problem {
     }
 
     /// Writes the answer.
-    pub(super) fn into_response(self) -> Response<AnswerBody> {
+    pub(crate) fn into_response(self) -> Response<AnswerBody> {
         let (status, title) = self.kind.says();
         let mut body = self.members;
         let kind = format!("{TYPE_PREFIX}{}", self.kind.name());

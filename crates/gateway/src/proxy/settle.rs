@@ -294,6 +294,11 @@ impl Call {
     fn finish(mut self, charge: Charge) -> impl Future<Output = Money> + Send + use<> {
         let cost = charge.amount.cost();
         let settled = self.take_hold().settle(charge);
+        if let Ok(Settled { receipt, .. }) = &settled
+            && receipt.charged.max(receipt.held) != receipt.held
+        {
+            self.state.traffic.count_breach();
+        }
         async move {
             written(settled).await;
             cost

@@ -309,3 +309,48 @@ fn room(fisc: &Fisc, budget: BudgetId, resource: Resource) -> Option<i64> {
     let room = fisc.budget(&path).ok()?.headroom();
     Some(room.idle.get(resource))
 }
+
+#[cfg(test)]
+mod tests {
+    use fisc::{Limits, Terms};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_is_claimed_once() {
+        let fisc = Fisc::in_memory();
+        let terms = Terms {
+            limits: Limits::NONE.with(Resource::Tokens, Some(5)),
+            ..Terms::default()
+        };
+        let budget = fisc.allocate("run", terms).await.expect("it fits");
+        let short = Shortfall {
+            budget: budget.id(),
+            resource: Resource::Tokens,
+            limit: 5,
+            spent: 0,
+            held: 0,
+            needed: 9,
+        };
+        let questions = Questions::default();
+        let minute = Duration::from_mins(1);
+        let waiting = questions.ask(&fisc, &short, minute).expect("it is asked");
+        let joined = questions.ask(&fisc, &short, minute).expect("it is asked");
+        let [asked] = questions.open()[..] else {
+            panic!("one question")
+        };
+        assert_eq!((asked.number, asked.waiting, asked.lacks), (1, 2, 8));
+        assert!(questions.claim(1).is_some());
+        assert!(
+            questions.claim(1).is_none(),
+            "somebody is about to approve it"
+        );
+        questions.unclaim(1);
+        assert!(questions.claim(1).is_some());
+        drop((waiting, joined));
+        assert_eq!(questions.open()[0].lacks, 0, "who left lacks nothing");
+        assert!(questions.answer(&fisc, 1, Answer::Denied));
+        assert!(!questions.answer(&fisc, 1, Answer::Denied), "it is decided");
+        assert!(questions.ask(&fisc, &short, minute).is_none());
+    }
+}

@@ -21,6 +21,8 @@ pub(crate) struct Traffic {
     pub(crate) waiting: AtomicU32,
     admitted: AtomicU64,
     refused: AtomicU64,
+    /// Calls that used more than was held for them.
+    breaches: AtomicU64,
     /// After how many final refusals in a row an agent is cut off, if ever.
     max_refusals: Option<u64>,
     agents: Mutex<Agents>,
@@ -96,6 +98,7 @@ impl Traffic {
             waiting: AtomicU32::new(0),
             admitted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            breaches: AtomicU64::new(0),
             max_refusals,
             agents: Mutex::default(),
         }
@@ -218,6 +221,21 @@ impl Traffic {
     /// Returns how many calls were refused for good.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Counts a call that used more than was held for it.
+    pub(crate) fn count_breach(&self) {
+        self.breaches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many calls used more than was held for them.
+    pub(crate) fn breaches(&self) -> u64 {
+        self.breaches.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many calls wait for room now.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     fn agents(&self) -> MutexGuard<'_, Agents> {

@@ -482,6 +482,7 @@ async fn holds_in_doubt_are_told_at_the_start() {
         prices: PriceBook::builtin(),
         policy: Policy::default(),
         webhooks: vec![receiver.hook(), elsewhere],
+        taught_by: Vec::new(),
     };
     let gateway = Gateway::start(parts, fisc.clone()).expect("a gateway starts");
     let taken = receiver.exactly(1).await;

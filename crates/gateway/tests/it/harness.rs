@@ -305,6 +305,7 @@ async fn parts(
         prices,
         policy,
         webhooks: Vec::new(),
+        taught_by: Vec::new(),
     }
 }
 

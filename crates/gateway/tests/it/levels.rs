@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use fisc::core::{Amount, Money, Resource, TimeUs, Tokens};
-use fisc::{Level, Limits, Patience, Permille, Terms};
+use fisc::{Durability, Level, Limits, Patience, Permille, Terms};
 use fisc_gateway::{Fallbacks, Measures, Policy};
 use fisc_rehearsal::Wire;
 use fisc_testkit::http::Answer;
 use serde_json::json;
 
 use crate::agents::{check_final, simple};
-use crate::harness::{House, Plan, limited};
+use crate::harness::{Books, House, Plan, limited};
 
 /// What all may spend, in nano-dollars: a call is little beside it.
 const LIMIT: i64 = 1_000_000_000;
@@ -153,5 +153,28 @@ async fn a_rate_slows_calls_whatever_is_left() {
     );
     // Who wraps up is not slowed.
     call(&house, &[("fisc-finalize", "true")], body).await.ok();
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn what_calls_need_is_known_over_a_restart() {
+    let house = House::start(Plan {
+        root: limited(Resource::Cost, LIMIT),
+        books: Books::File(Durability::Process),
+        ..Plan::default()
+    })
+    .await;
+    let body = simple("[[rehearsal tokens=120]] Is it?", None, false);
+    for _ in 0..60 {
+        call(&house, &[], body.clone()).await.ok();
+    }
+    spend(&house, 800).await;
+    assert_eq!(house.root().level(), Level::Orange);
+    let before = call(&house, &[], body.clone()).await.ok();
+    assert_eq!(before.header("fisc-changed"), Some("cap=120"));
+    let house = house.restart().await;
+    let after = call(&house, &[], body).await.ok();
+    assert_eq!(after.header("fisc-changed"), Some("cap=120"));
+    house.check_books().await;
     house.stop().await;
 }

@@ -20,6 +20,7 @@ mod over_max;
 mod passing;
 mod raw;
 mod reach;
+mod responsive;
 mod shown;
 mod stalled;
 mod stubborn;

@@ -495,6 +495,7 @@ impl Beside {
             prices: self.prices,
             policy: self.policy,
             webhooks: Vec::new(),
+            taught_by: Vec::new(),
         };
         Gateway::start(parts, house.fisc.clone()).expect("a gateway starts")
     }

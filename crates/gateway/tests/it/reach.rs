@@ -489,6 +489,7 @@ async fn gateway(house: &House, keyring: Keyring, upstreams: Vec<Upstream>) -> G
         prices: PriceBook::builtin(),
         policy: Policy::default(),
         webhooks: Vec::new(),
+        taught_by: Vec::new(),
     };
     Gateway::start(parts, house.fisc.clone()).expect("a gateway starts")
 }

@@ -60,7 +60,7 @@ fn who_is_asked_keeps_nothing_for_wrapping_up() {
     );
     let settings = read(&text).unwrap_or_else(|error| panic!("{error}"));
     let ask = |budget: &BudgetSettings| budget.measures.as_ref().map(|measures| measures.ask);
-    let half_an_hour = Some(std::time::Duration::from_mins(30));
+    let half_an_hour = Some(Duration::from_mins(30));
     let reserve = |budget: &BudgetSettings| budget.terms.reserve;
     let [team, writer, careful, reader] = &settings.budgets[..] else {
         panic!("four budgets")
