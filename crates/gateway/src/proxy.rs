@@ -13,6 +13,7 @@ pub(crate) mod forward;
 pub(crate) mod identify;
 pub(crate) mod meter;
 mod outgoing;
+pub(crate) mod pricing;
 pub(crate) mod read;
 pub(crate) mod settle;
 pub(crate) mod unmetered;
@@ -21,7 +22,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fisc_llm::{CapField, Edits, RequestFacts, Wire};
+use fisc_llm::{CapField, Edits, Price, RequestFacts, Wire};
 use hyper::body::Incoming;
 use hyper::http::request;
 use hyper::{Request, Response};
@@ -35,6 +36,7 @@ use self::count::Countable;
 use self::forward::{ForwardError, forward, prepare};
 use self::identify::Identity;
 use self::outgoing::{Outgoing, Unanswered};
+use self::pricing::Pricing;
 use self::read::ReadError;
 use self::settle::Call;
 use crate::body::AnswerBody;
@@ -166,7 +168,15 @@ impl Metered<'_> {
             return Err(refusal);
         }
         let measured = Measured::new(self.state, &attempt.budget);
-        let mut acted = act::act(&attempt, self.upstream, &measured, &facts, &body)?;
+        let act = |may_tell| {
+            let Metered { upstream, .. } = self;
+            act::act(&attempt, upstream, &measured, &facts, &body, may_tell)
+        };
+        let mut acted = act(true)?;
+        if acted.notice_tokens > 0 && !self.may_add(&facts, acted.notice_tokens).await {
+            acted.untell(self.state);
+            acted = act(false)?;
+        }
         let made = match &acted.body {
             None => self.make(&attempt, &measured, &facts, &body, &acted).await,
             Some(changed) => {
@@ -200,6 +210,20 @@ impl Metered<'_> {
         })
     }
 
+    /// Says whether so many tokens may be added to a call of our own accord.
+    async fn may_add(&self, facts: &RequestFacts<'_>, tokens: u64) -> bool {
+        let Metered {
+            state, upstream, ..
+        } = self;
+        let (now, provider) = (state.fisc.now(), upstream.provider().name());
+        let pricing = match state.prices.price(Some(provider), &facts.model, now) {
+            Price::Known(price) => Pricing::Known(price),
+            Price::Unpriced => Pricing::Unknown,
+        };
+        let amount = pricing.input(tokens, state.fisc.counting());
+        state.upkeep.has_room(&state.fisc, amount).await
+    }
+
     /// Makes the call as it was changed, under a hold of its own.
     async fn make(
         &self,
@@ -223,6 +247,13 @@ impl Metered<'_> {
             }
             Unanswered::Refused(refusal)
         })?;
+        let notice = match acted.notice_tokens {
+            0 => None,
+            tokens => {
+                let amount = asked.pricing.input(tokens, state.fisc.counting());
+                state.upkeep.pay(&state.fisc, hold.call(), amount).await
+            }
+        };
         let (body, strip_usage) = self.edit(facts, body, &asked);
         let path = &self.route.upstream_path;
         let mut request = prepare(self.upstream, &head.method, path, &head.headers, body);
@@ -235,7 +266,7 @@ impl Metered<'_> {
             strip_usage,
             usage_asked: facts.include_usage == Some(true),
             may_be_refused: acted.may_be_refused,
-            call: Call::begin(Arc::clone(state), hold, asked),
+            call: Call::begin(Arc::clone(state), hold, asked, notice),
         };
         let (answer, answered) = oneshot::channel();
         tokio::spawn(outgoing.run(answer));

@@ -4,6 +4,7 @@ mod births;
 pub(crate) mod questions;
 mod recall;
 mod traffic;
+mod upkeep;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,7 @@ pub use self::questions::Question;
 pub(crate) use self::questions::{Questions, Waiting};
 pub use self::traffic::Limiting;
 pub(crate) use self::traffic::{Final, RanOut, Traffic};
+pub(crate) use self::upkeep::{Paid, Upkeep};
 
 /// What every request shares.
 pub(crate) struct State {
@@ -39,6 +41,8 @@ pub(crate) struct State {
     /// Which agents were told how their budgets stand.
     pub(crate) told: Told,
     pub(crate) births: Births,
+    /// The budget that pays what is added to calls.
+    pub(crate) upkeep: Upkeep,
     /// What the owners of budgets are asked.
     pub(crate) questions: Questions,
     /// Whether any of them may be asked.
@@ -73,6 +77,7 @@ impl State {
             api: Api::default(),
             told: Told::default(),
             births: Births::default(),
+            upkeep: Upkeep::default(),
             questions: Questions::default(),
             learned: Mutex::default(),
             stopped: watch::Sender::new(false),

@@ -21,6 +21,12 @@ use crate::upstream::Upstream;
 
 pub(crate) use self::notice::{Claim, Told};
 
+/// How many bytes of a notice are a token, about: it has figures, which are short ones.
+const BYTES_PER_TOKEN: u64 = 3;
+
+/// How many tokens a provider adds that tells of a budget in its own way, about.
+const NATIVE_TOKENS: u64 = 40;
+
 /// The output that a call is taken to have while nothing is known of its like, in tokens.
 const OUTPUT_USUAL: u64 = 500;
 
@@ -46,6 +52,8 @@ pub(crate) struct Acted {
     pub(crate) changes: Vec<String>,
     /// That the agent is told by this call.
     pub(crate) told: Option<Claim>,
+    /// About how many tokens that adds; an estimate.
+    pub(crate) notice_tokens: u64,
 }
 
 /// One call and what is needed to change it.
@@ -55,6 +63,8 @@ struct Act<'a> {
     facts: &'a RequestFacts<'a>,
     acting: Acting,
     measures: &'a Measures,
+    /// Whether its agent may be told.
+    may_tell: bool,
 }
 
 /// What is to be edited, owned.
@@ -76,6 +86,7 @@ pub(crate) fn act(
     measured: &Measured<'_>,
     facts: &RequestFacts<'_>,
     body: &Bytes,
+    may_tell: bool,
 ) -> Result<Acted, Refusal> {
     let acting = attempt.budget.acting();
     let told = &attempt.state.told;
@@ -89,6 +100,7 @@ pub(crate) fn act(
         facts,
         acting,
         measures: measured.of(&acting),
+        may_tell,
     };
     if acting.level < Level::Red && authorize::is_last(attempt, upstream, facts) {
         // As it is it would take its agent's wrap-up call: cheaper it may not have to.
@@ -295,7 +307,7 @@ impl Act<'_> {
             self.acting.level
         };
         let due = last || (tells && level < Level::Black);
-        if !due {
+        if !due || !self.may_tell {
             return;
         }
         let Some(claim) = state.told.claim(budget.id(), level) else {
@@ -310,8 +322,11 @@ impl Act<'_> {
             acted.native = true;
             acted.may_be_refused = true;
             acted.note("notice", "native");
+            acted.notice_tokens = NATIVE_TOKENS;
         } else if self.facts.takes_notice() {
-            steps.notice = Some(sight.text(last));
+            let text = sight.text(last);
+            acted.notice_tokens = (text.len() as u64).div_ceil(BYTES_PER_TOKEN);
+            steps.notice = Some(text);
             acted.note("notice", if last { "last" } else { level.name() });
         } else {
             state.told.take_back(claim);
@@ -338,6 +353,7 @@ impl Acted {
             state.told.take_back(claim);
         }
         self.native = false;
+        self.notice_tokens = 0;
         self.changes.retain(|change| !change.starts_with("notice="));
     }
 

@@ -10,14 +10,15 @@ use std::sync::atomic::Ordering;
 use fisc::{Budget, Headroom, Hold, Plan, Resource, clock};
 use fisc_core::{Amount, Money, TimeUs, Timestamp, TokenClass, Usage};
 use fisc_llm::{
-    Ask, CallBound, CallClass, InputBound, InputShape, Learner, Lesson, ModelLimits, ModelPrice,
-    Price, Quantiles, RequestFacts, Sizing, Wire, size,
+    Ask, CallBound, CallClass, InputBound, InputShape, Learner, Lesson, ModelLimits, Price,
+    Quantiles, RequestFacts, Sizing, Wire, size,
 };
 
 use crate::policy::UnknownPrice;
 use crate::proxy::act::{Acted, Measured};
 use crate::proxy::attempt::{Attempt, within};
 use crate::proxy::count::Countable;
+use crate::proxy::pricing::Pricing;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::upstream::Upstream;
@@ -47,19 +48,6 @@ pub(crate) struct Asked {
     class: Class,
     shape: InputShape,
     expected_input: u64,
-}
-
-/// What a call's tokens cost.
-#[derive(Debug, Clone)]
-pub(crate) enum Pricing {
-    /// The price book's price.
-    Known(Arc<ModelPrice>),
-    /// The owner's ceiling for models that nobody priced.
-    Ceiling(Arc<ModelPrice>),
-    /// Nothing, as the owner says.
-    Nothing,
-    /// Nobody knows, and no cost is limited here.
-    Unknown,
 }
 
 /// What tells calls apart for learning.
@@ -389,17 +377,6 @@ impl Class {
             upstream: self.upstream,
             model: &self.model,
             agent: &self.agent,
-        }
-    }
-}
-
-// === impl Pricing ===
-
-impl Pricing {
-    fn known(&self) -> Option<&ModelPrice> {
-        match self {
-            Pricing::Known(price) | Pricing::Ceiling(price) => Some(price),
-            Pricing::Nothing | Pricing::Unknown => None,
         }
     }
 }

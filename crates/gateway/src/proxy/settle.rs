@@ -12,8 +12,8 @@ use fisc_core::{Amount, BudgetId, Money, TimeUs, TokenClass, Tokens, Usage};
 use fisc_llm::{Progress, Reported, Wire};
 
 use crate::policy::OnDisconnect;
-use crate::proxy::authorize::{Asked, Pricing};
-use crate::state::State;
+use crate::proxy::authorize::Asked;
+use crate::state::{Paid, State};
 
 /// How long before its hold of active time is used up a call is ended, so that the end itself
 /// still fits.
@@ -57,6 +57,8 @@ pub(crate) struct Call {
     /// Taken out when the call ends.
     hold: Option<Hold>,
     asked: Asked,
+    /// What it tells its agent, where that is not paid by the call.
+    notice: Option<Paid>,
     /// The output tokens that were asked for at most, all choices together.
     promised: u64,
     /// The output tokens that the hold covers: those, and what it was enlarged by.
@@ -89,13 +91,19 @@ pub(crate) enum TimeUp {
 
 impl Call {
     /// Marks the call as begun: from here on the provider may bill it.
-    pub(crate) fn begin(state: Arc<State>, mut hold: Hold, asked: Asked) -> Call {
+    pub(crate) fn begin(
+        state: Arc<State>,
+        mut hold: Hold,
+        asked: Asked,
+        notice: Option<Paid>,
+    ) -> Call {
         hold.begin();
         let promised = asked.output_cap.saturating_mul(asked.choices);
         Call {
             state,
             hold: Some(hold),
             asked,
+            notice,
             promised,
             covered: promised,
             put_out: Progress::default(),
@@ -249,7 +257,7 @@ impl Call {
     /// Charges what the call did cost and learns from it. Applied when this returns; the
     /// returned future waits until it is written, and says what the call did cost.
     pub(crate) fn settle(
-        self,
+        mut self,
         reported: &Reported,
         outcome: Outcome,
     ) -> impl Future<Output = Money> + Send + use<> {
@@ -258,7 +266,11 @@ impl Call {
             Outcome::Completed if reported.error => Outcome::UpstreamError,
             outcome => outcome,
         };
-        let charge = self.charge(usage, estimated, outcome, reported);
+        let mut charge = self.charge(usage, estimated, outcome, reported);
+        if let Some(notice) = self.notice.take() {
+            let (call, agent) = (self.hold().id(), self.state.fisc.path(self.budget()));
+            charge = notice.take_over(charge, call, &agent);
+        }
         if !estimated {
             let cut = reported
                 .finish
@@ -454,35 +466,5 @@ pub(crate) async fn written(settled: Result<Settled, Error>) {
     };
     if let Err(error) = written {
         tracing::error!(%error, "a settlement is not written");
-    }
-}
-
-// === impl Pricing ===
-
-impl Pricing {
-    /// Returns what a usage costs, or `None` when it is out of range.
-    pub(crate) fn charge(&self, usage: &Usage, tier: Option<&str>, time: TimeUs) -> Option<Money> {
-        match self {
-            Pricing::Known(price) | Pricing::Ceiling(price) => {
-                price.charge(usage, tier, time, 1).ok()
-            }
-            Pricing::Nothing | Pricing::Unknown => Some(Money::ZERO),
-        }
-    }
-
-    /// Returns what a usage can have cost at most, when nobody says which service tier it was
-    /// served at.
-    fn charge_untold(&self, usage: &Usage, asked: Option<&str>, time: TimeUs) -> Option<Money> {
-        match self {
-            Pricing::Known(price) | Pricing::Ceiling(price) => {
-                price.charge_untold(usage, asked, time, 1).ok()
-            }
-            Pricing::Nothing | Pricing::Unknown => Some(Money::ZERO),
-        }
-    }
-
-    /// Says whether the price is the owner's guess, or none.
-    pub(crate) fn is_estimate(&self) -> bool {
-        matches!(self, Pricing::Ceiling(_) | Pricing::Unknown)
     }
 }

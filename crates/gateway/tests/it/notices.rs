@@ -14,6 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::agents::simple;
 use crate::harness::{House, Plan, limited};
 use crate::raw::{self, Beside};
 
@@ -37,6 +38,8 @@ struct Session {
     bodies: Vec<Vec<u8>>,
     /// What they were, read and generated, in tokens.
     tokens: u64,
+    /// What the budget of Fisc paid of them: an estimate of what the notices added.
+    own: u64,
     /// The input of the last call.
     last_input: u64,
 }
@@ -65,10 +68,11 @@ async fn notices_are_cheap_rare_and_change_nothing_before_them() {
         let added = told.tokens - plain.tokens;
         let per_mille = added as f64 * 1_000.0 / told.tokens as f64;
         println!(
-            "{wire:?}: {added} tokens of {} for notices, {per_mille:.2} per mille; \
+            "{wire:?}: {added} tokens of {} for notices, {per_mille:.2} per mille, paid as {}; \
              {} tokens of input at the end",
-            told.tokens, told.last_input
+            told.tokens, told.own, told.last_input
         );
+        assert!(told.own.abs_diff(added) * 2 <= added, "about: {}", told.own);
         assert!(added > 0, "they are read");
         assert!(added * 1_000 <= told.tokens * ADDED_MAX, "{per_mille}");
         assert!(
@@ -77,6 +81,44 @@ async fn notices_are_cheap_rare_and_change_nothing_before_them() {
             plain.last_input
         );
     }
+}
+
+#[tokio::test]
+async fn nobody_is_told_any_more_when_a_hundredth_of_the_budget_went_into_telling() {
+    const TOKENS: i64 = 30_000;
+    let mut policy = policy(true);
+    let notice = vec![Action::Notice];
+    let actions = &mut policy.usual.actions;
+    actions.set(Level::Yellow, Some(Resource::Tokens), notice);
+    let house = House::start(Plan {
+        root: limited(Resource::Tokens, TOKENS),
+        policy,
+        ..Plan::default()
+    })
+    .await;
+    let amount = Amount::new(Tokens(16_000), Money::ZERO, TimeUs(0));
+    let patience = Patience(std::time::Duration::ZERO);
+    let hold = house.root().hold("others", amount, patience).await;
+    let settled = hold.expect("it fits").settle_amount(amount);
+    drop(settled.expect("it was held"));
+    let mut told = 0;
+    for agent in 0..30 {
+        let path = house.path(Wire::OpenAi, &format!("agent-{agent}"));
+        let body = simple("[[rehearsal tokens=9]] Is it?", Some(9), false);
+        let answer = house.client.post_json(&path, &[], body).await;
+        let answer = answer.expect("the gateway answers").ok();
+        told += u32::from(answer.header("fisc-changed").is_some());
+    }
+    let own = house.status("run/fisc");
+    let spent = own.spent.tokens().0;
+    assert_eq!(own.terms.limits.get(Resource::Tokens), Some(TOKENS / 100));
+    assert!(
+        (TOKENS / 100 * 9 / 10..=TOKENS / 100).contains(&spent),
+        "{spent}"
+    );
+    assert!((5..20).contains(&told), "{told} of 30, for {spent} tokens");
+    house.check_books().await;
+    house.stop().await;
 }
 
 /// Checks that a body is another with a notice at the end of its last message.
@@ -132,12 +174,20 @@ async fn session(wire: Wire, notices: bool) -> Session {
     house.check_books().await;
     let truth = house.truth().await;
     assert_eq!(truth.len(), CALLS);
+    // What was added is paid by the budget of Fisc, and all adds up to what it did cost.
+    let of = |path: &str| house.fisc.budget(path).map(|budget| budget.status().spent);
+    let (coder, own) = (of("run/coder").expect("it called"), of("run/fisc"));
+    let own = own.unwrap_or(Amount::ZERO);
+    assert_eq!(own.cost().nanos() > 0, notices);
+    let paid = coder.checked_add(own).expect("in range");
+    assert_eq!(paid.tokens(), house.sum(&truth).tokens());
     let tokens = truth.iter().map(|record| {
         let usage = &record.canonical;
         usage.input_total() + usage.output_total()
     });
     let bodies = recorder.requests.lock().expect("no panic").clone();
     let session = Session {
+        own: own.tokens().0.unsigned_abs(),
         bodies: bodies.iter().map(|request| body_of(request)).collect(),
         tokens: tokens.sum(),
         last_input: truth[CALLS - 1].canonical.input_total(),

@@ -6,12 +6,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fisc_core::TokenClass;
+use fisc_core::{Amount, TokenClass, Usage};
 use fisc_ledger::{Entry, GroupBy, Outcome, Reader};
 use fisc_testkit::{process, python};
 use serde_json::Value;
 
 use super::world::PATIENCE;
+
+/// The budget that pays what is added to calls.
+const NOTICES: &str = "run/fisc";
 
 /// Where the caller's names end up: from the wire and the program's own names of agent and
 /// operation to the agent's path and the operation.
@@ -155,17 +158,24 @@ fn booked_calls(ledger: &Path) -> Vec<CallRow> {
     let reader = Reader::open(ledger).expect("a ledger");
     let paths = paths(&reader);
     let entries = reader.entries(0, usize::MAX).expect("entries");
+    let notices = notices(&reader);
     let mut rows = Vec::new();
     for row in entries {
         let Entry::Settle {
-            amount,
+            id,
+            mut amount,
             overrun,
             facts,
-            ..
         } = row.entry
         else {
             continue;
         };
+        if paths[&row.budget.0] == NOTICES {
+            continue;
+        }
+        if let Some(notice) = notices.get(&id.to_string()) {
+            amount = amount.checked_add(*notice).expect("in range");
+        }
         assert!(!facts.estimated, "an estimate: {facts:?}");
         assert_eq!(facts.outcome, Outcome::Completed, "{facts:?}");
         assert_eq!(overrun.cost().nanos(), 0, "{facts:?}");
@@ -184,8 +194,53 @@ fn booked_calls(ledger: &Path) -> Vec<CallRow> {
     rows
 }
 
+/// Returns what notices in calls were taken to cost, which the budget of Fisc paid of each, by the
+/// call. All are estimates.
+#[track_caller]
+fn notices(reader: &Reader) -> BTreeMap<String, Amount> {
+    let paths = paths(reader);
+    let entries = reader.entries(0, usize::MAX).expect("entries");
+    let paid = entries.into_iter().filter_map(|row| match row.entry {
+        Entry::Settle { amount, facts, .. } if paths[&row.budget.0] == NOTICES => {
+            assert!(
+                facts.estimated && facts.usage == Usage::default(),
+                "{facts:?}"
+            );
+            let call = facts.tags.iter().find(|(name, _)| &**name == "call");
+            Some((call.expect("the call").1.to_string(), amount))
+        }
+        _ => None,
+    });
+    paid.collect()
+}
+
+/// Returns the roll-ups; what the budget of Fisc paid of a call is counted as the call's.
 #[track_caller]
 fn rollups(ledger: &Path) -> BTreeMap<Vec<String>, Sums> {
+    let mut sums = booked_rollups(ledger);
+    sums.retain(|key, _| key[0] != NOTICES);
+    let reader = Reader::open(ledger).expect("a ledger");
+    let (notices, paths) = (notices(&reader), paths(&reader));
+    for row in reader.entries(0, usize::MAX).expect("entries") {
+        if let Entry::Settle { id, facts, .. } = row.entry
+            && let Some(notice) = notices.get(&id.to_string())
+        {
+            let key = vec![
+                paths[&row.budget.0].clone(),
+                facts.call.operation.to_string(),
+                facts.call.provider.to_string(),
+                facts.call.model.to_string(),
+            ];
+            let sums = sums.get_mut(&key).expect("a call that was told");
+            sums.fresh += notice.tokens().0;
+            sums.nanos += notice.cost().nanos();
+        }
+    }
+    sums
+}
+
+#[track_caller]
+fn booked_rollups(ledger: &Path) -> BTreeMap<Vec<String>, Sums> {
     let reader = Reader::open(ledger).expect("a ledger");
     let paths = paths(&reader);
     let by = GroupBy {
@@ -306,7 +361,7 @@ impl Tokens {
     }
 
     #[track_caller]
-    fn of(usage: &fisc_core::Usage) -> Tokens {
+    fn of(usage: &Usage) -> Tokens {
         let tokens = Tokens {
             input: usage.get(TokenClass::UncachedInput),
             cache_read: usage.get(TokenClass::CacheRead),

@@ -66,6 +66,7 @@ fn used_up(agent: &str) -> (Vec<Value>, usize) {
 fn changes(ledger: &Path) -> Vec<String> {
     let reader = Reader::open(ledger).expect("a ledger");
     let entries = reader.entries(0, usize::MAX).expect("entries");
+    // Beside the call is a part of it that the budget of Fisc paid; it has other tags.
     let tags = entries.into_iter().flat_map(|row| match row.entry {
         Entry::Settle { facts, .. } => facts.tags,
         _ => Vec::new(),
