@@ -35,6 +35,8 @@ pub const NOT_EXECUTABLE: u8 = 126;
 pub const NOT_FOUND: u8 = 127;
 /// Added to the number of the signal that the child died of.
 pub const SIGNAL_BASE: u8 = 128;
+/// Nobody reads any more what is printed: what SIGPIPE comes to.
+pub const NOBODY_READS: u8 = SIGNAL_BASE + 13;
 
 /// What became of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

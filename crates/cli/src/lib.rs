@@ -39,6 +39,7 @@ use crate::failure::Failure;
 
 /// Does what the command line says and returns the exit code.
 pub fn start(cli: Cli) -> ExitCode {
+    end_when_nobody_reads();
     start_logging();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -54,6 +55,22 @@ pub fn start(cli: Cli) -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// Ends as other programs do when nobody reads any more what is printed, as before `| head`. The
+/// standard library ignores the signal and panics over what comes of it.
+fn end_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload().downcast_ref::<String>();
+        let is_closed = message.is_some_and(|message| {
+            message.starts_with("failed printing to stdout") && message.contains("Broken pipe")
+        });
+        if is_closed {
+            std::process::exit(exit::NOBODY_READS.into());
+        }
+        usual(panic);
+    }));
 }
 
 async fn dispatch(command: Command) -> Result<u8, Failure> {

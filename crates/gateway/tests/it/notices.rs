@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use fisc::core::{Amount, Money, Resource, TimeUs, Tokens};
 use fisc::{Level, Patience, Terms};
-use fisc_gateway::{Action, Actions, Credential, Measures, Policy};
+use fisc_gateway::{Action, Actions, Credential, Measures, NoticeForm, Policy};
 use fisc_rehearsal::Wire;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -117,6 +117,90 @@ async fn nobody_is_told_any_more_when_a_hundredth_of_the_budget_went_into_tellin
         "{spent}"
     );
     assert!((5..20).contains(&told), "{told} of 30, for {spent} tokens");
+    house.check_books().await;
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn anthropic_is_told_in_its_own_way_where_tokens_are_scarce() {
+    const TOKENS: i64 = 40_000;
+    let mut policy = policy(true);
+    policy.usual.notice = NoticeForm::Native;
+    let notice = vec![Action::Notice];
+    let actions = &mut policy.usual.actions;
+    actions.set(Level::Yellow, Some(Resource::Tokens), notice);
+    let house = House::start(Plan {
+        root: limited(Resource::Tokens, TOKENS),
+        ..Plan::default()
+    })
+    .await;
+    let recorder = Recorder::start(house.rehearsal.address()).await;
+    let key = Credential::ApiKey(fisc_gateway::Secret::new("sk-recorded"));
+    let mut beside = Beside::new(&house, &format!("http://{}", recorder.address), &key);
+    beside.policy = policy;
+    let gateway = beside.start(&house).await;
+    let amount = Amount::new(Tokens(22_000), Money::ZERO, TimeUs(0));
+    let patience = Patience(std::time::Duration::ZERO);
+    let hold = house.root().hold("others", amount, patience).await;
+    drop(hold.expect("it fits").settle_amount(amount).expect("held"));
+    let plain = json!({ "model": "claude-sonnet-4-5", "max_tokens": 9,
+        "messages": [{ "role": "user", "content": "[[rehearsal tokens=9]] Go on." }] });
+    // With no such member, an empty one, one with others, and the caller's own budget.
+    let configs = [
+        (None, true),
+        (Some(json!({})), true),
+        (Some(json!({ "effort": "high" })), true),
+        (
+            Some(json!({ "task_budget": { "type": "tokens", "total": 30_000 } })),
+            false,
+        ),
+    ];
+    for (number, (config, native)) in configs.into_iter().enumerate() {
+        let mut body = plain.clone();
+        if let Some(config) = &config {
+            body["output_config"] = config.clone();
+        }
+        let path = house.path(Wire::Anthropic, &format!("agent-{number}"));
+        let headers = [("anthropic-beta", "their-own-2026-01-01")];
+        let request = raw::post(&path, &headers, body.to_string().as_bytes());
+        let seen = raw::exchange(gateway.addr(), &request).await;
+        assert_eq!(seen.status, 200, "{}", seen.text());
+        let told = seen.header("fisc-changed").unwrap_or_default();
+        let form = if native {
+            "notice=native"
+        } else {
+            "notice=yellow"
+        };
+        assert_eq!(told, form, "{config:?}");
+        let sent = recorder.requests.lock().expect("no panic").pop();
+        let sent = sent.expect("a request");
+        let head = String::from_utf8_lossy(&sent).to_ascii_lowercase();
+        let beta = head
+            .lines()
+            .find_map(|line| line.strip_prefix("anthropic-beta: "));
+        let budget = if native {
+            ",task-budgets-2026-03-13"
+        } else {
+            ""
+        };
+        assert_eq!(beta, Some(format!("their-own-2026-01-01{budget}").as_str()));
+        let sent: Value = serde_json::from_slice(&body_of(&sent)).expect("JSON");
+        if native {
+            let mut expected = config.unwrap_or_else(|| json!({}));
+            let left = sent["output_config"]["task_budget"]["remaining"].as_i64();
+            assert!(
+                left.is_some_and(|left| (17_000..=18_000).contains(&left)),
+                "{sent}"
+            );
+            expected["task_budget"] =
+                json!({ "type": "tokens", "total": TOKENS, "remaining": left });
+            assert_eq!(sent["output_config"], expected);
+            assert_eq!(sent["messages"], plain["messages"], "nothing else is said");
+        } else {
+            assert_eq!(Some(&sent["output_config"]), config.as_ref());
+        }
+    }
+    gateway.shutdown(std::time::Duration::from_secs(1)).await;
     house.check_books().await;
     house.stop().await;
 }

@@ -12,6 +12,20 @@ fn outcomes(world: &World) -> Vec<Value> {
 }
 
 #[test]
+fn what_nobody_reads_ends_it_quietly() {
+    let world = World::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = world.fisc(["price", "show", "gpt-4o"]);
+    command.stdout(writer).stderr(std::process::Stdio::piped());
+    let child = command.spawn().expect("it starts");
+    drop(command);
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(141));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}
+
+#[test]
 fn a_program_that_cannot_start_has_its_reports() {
     let world = World::new();
     for (program, code) in [("no-such-program", 127), ("/etc/passwd", 126)] {
