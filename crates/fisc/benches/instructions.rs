@@ -72,7 +72,7 @@ fn hold_and_settle(budget: &Budget) {
     let spent = Amount::new(Tokens(700), Money::from_nanos(9_876), TimeUs(1_500_000));
     let hold = now(budget.hold("call", held, Patience(Duration::ZERO)));
     let settled = hold.expect("it fits").settle_amount(spent);
-    settled.expect("it was held");
+    drop(settled.expect("it was held"));
 }
 
 fn call(agents: usize, times: usize) {

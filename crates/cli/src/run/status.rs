@@ -108,7 +108,7 @@ impl StatusLine {
     }
 
     /// Tells that calls wait for a decision: everywhere, since nothing goes on without it.
-    pub(super) fn question(&self, fisc: &Fisc, question: &Question) {
+    pub(super) fn question(fisc: &Fisc, question: &Question) {
         let Some(status) = fisc.status(question.budget) else {
             return;
         };

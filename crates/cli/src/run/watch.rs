@@ -146,7 +146,7 @@ impl Watched {
             return;
         };
         self.asked = question.number;
-        self.status.question(&self.fisc, question);
+        StatusLine::question(&self.fisc, question);
         self.prompt = control.filter(|_| self.prompts).and_then(|control| {
             let (gateway, fisc) = (&self.gateway, &self.fisc);
             Prompt::start(gateway, fisc, control, question)

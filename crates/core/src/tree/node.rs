@@ -13,6 +13,10 @@ use crate::window::Window;
 pub(crate) const CREDITS: i64 = 10_000;
 
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not the states of one"
+)]
 pub(crate) struct Node {
     pub(crate) name: Box<str>,
     pub(crate) parent: Option<BudgetId>,

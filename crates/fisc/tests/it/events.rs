@@ -162,7 +162,9 @@ async fn a_level_that_is_acted_upon_at_once_counts_as_such_and_other_events_do_n
     fisc.set_frozen(root.id(), true).await.expect("freeze");
     let (news, _) = fisc.events_since(0);
     assert_eq!(news.len(), 2);
-    news.iter().for_each(|noted| fisc.acted(noted));
+    for noted in &news {
+        fisc.acted(noted);
+    }
     assert_eq!(fisc.responsiveness().count(), 1);
     assert_eq!(
         fisc.responsiveness().share_within(TimeUs(SECOND)),

@@ -226,7 +226,8 @@ fn failure(error: &legacy::Error) -> Failure {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(cause) = next {
         let inner = cause.downcast_ref::<std::io::Error>();
-        if inner.is_some_and(|inner| inner.get_ref().is_some_and(|why| why.is::<Refused>())) {
+        let why = inner.and_then(std::io::Error::get_ref);
+        if why.is_some_and(<dyn Error + Send + Sync>::is::<Refused>) {
             return Failure::Final(Refused.to_string());
         }
         next = cause.source();
@@ -242,7 +243,7 @@ fn pause(attempt: u32) -> Duration {
     let mut drawn = [0_u8];
     // Without randomness it is the whole pause.
     let _ = getrandom::fill(&mut drawn);
-    whole - whole.mul_f64(f64::from(drawn[0]) / 512.0)
+    whole.mul_f64(1.0 - f64::from(drawn[0]) / 512.0)
 }
 
 #[cfg(test)]

@@ -69,6 +69,10 @@ struct Act<'a> {
 
 /// What is to be edited, owned.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a step that is taken or not"
+)]
 struct Steps {
     model: Option<String>,
     one_choice: bool,
@@ -99,7 +103,7 @@ pub(crate) fn act(
         upstream,
         facts,
         acting,
-        measures: measured.of(&acting),
+        measures: measured.of(acting),
         may_tell,
     };
     if acting.level < Level::Red && authorize::is_last(attempt, upstream, facts) {
@@ -128,7 +132,7 @@ impl<'a> Measured<'a> {
     }
 
     /// Returns what is done where this budget binds.
-    pub(crate) fn of(&self, acting: &Acting) -> &'a Measures {
+    pub(crate) fn of(&self, acting: Acting) -> &'a Measures {
         let from = self.lineage.iter().skip_while(|id| **id != acting.budget);
         self.policy.measures(from.copied())
     }
@@ -145,7 +149,7 @@ impl<'a> Measured<'a> {
             halve: false,
             pace: None,
         };
-        let actions = &self.of(&acting).actions;
+        let actions = &self.of(acting).actions;
         for action in actions.at(acting.level, acting.resource) {
             match action {
                 Action::Halve => restraint.halve = true,
@@ -313,7 +317,7 @@ impl Act<'_> {
         let Some(claim) = state.told.claim(budget.id(), level) else {
             return;
         };
-        let sight = notice::sight(self.attempt, &self.acting);
+        let sight = notice::sight(self.attempt, self.acting);
         if let Some(budget) = sight.task_budget()
             && self.measures.notice == NoticeForm::Native
             && self.facts.takes_task_budget()

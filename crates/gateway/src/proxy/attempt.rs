@@ -174,16 +174,13 @@ impl<'a> Attempt<'a> {
         };
         let asking = || state.policy.asking_time(&state.fisc, short.budget);
         let time = state.asks.then(asking).flatten()?;
-        Some(
-            match waiting.take().filter(|waiting| waiting.is_about(short)) {
-                Some(waiting) => self.answered(waiting).await,
-                None => {
-                    *waiting = state.questions.ask(&state.fisc, short, time);
-                    // Room that came before it asked ends no wait: it looks once more.
-                    waiting.is_some()
-                }
-            },
-        )
+        let own = waiting.take().filter(|waiting| waiting.is_about(short));
+        if let Some(waiting) = own {
+            return Some(self.answered(waiting).await);
+        }
+        *waiting = state.questions.ask(&state.fisc, short, time);
+        // Room that came before it asked ends no wait: it looks once more.
+        Some(waiting.is_some())
     }
 
     async fn answered(&self, mut waiting: Waiting<'_>) -> bool {

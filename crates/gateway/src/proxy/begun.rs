@@ -63,7 +63,7 @@ impl Owned {
         tokio::select! {
             biased;
             answer = &mut made => answer,
-            () = long.notified() => Ok(begin(state, provider, made)),
+            () = long.notified() => Ok(begin(&state, provider, made)),
         }
     }
 
@@ -82,11 +82,11 @@ impl Owned {
 
 /// Begins a stream and lets what is made of its call follow.
 fn begin(
-    state: Arc<State>,
+    state: &State,
     provider: Provider,
     made: impl Future<Output = Result<Answer, Refusal>> + Send + Unpin + 'static,
 ) -> Answer {
-    let id = request_id(&state);
+    let id = request_id(state);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -51,8 +51,7 @@ fn teach(learned: &mut Learner, call: &PastCall) -> bool {
 fn cap(call: &PastCall) -> Option<u64> {
     let tags = &call.facts.tags;
     let (_, changed) = tags.iter().find(|(name, _)| &**name == "changed")?;
-    let caps = changed
-        .split(' ')
-        .filter_map(|part| part.strip_prefix("cap="));
-    caps.last()?.parse().ok()
+    let mut parts = changed.rsplit(' ');
+    let cap = parts.find_map(|part| part.strip_prefix("cap="))?;
+    cap.parse().ok()
 }

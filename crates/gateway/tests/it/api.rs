@@ -74,9 +74,10 @@ impl Someone {
     ) -> Answer {
         let bearer = format!("Bearer {}", self.credential);
         let headers = [&[("authorization", bearer.as_str())], headers].concat();
-        let path = match path.starts_with("/v1/") {
-            true => path.to_owned(),
-            false => format!("/v1/budgets{path}"),
+        let path = if path.starts_with("/v1/") {
+            path.to_owned()
+        } else {
+            format!("/v1/budgets{path}")
         };
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let answer = self.client.send(method, &path, &headers, body.into()).await;

@@ -59,7 +59,7 @@ async fn levels_are_acted_upon_within_a_second_while_calls_come_over_http() {
     let body = simple("[[rehearsal tokens=8]] Is it?", Some(8), false);
     let mut due = tokio::time::interval(Duration::from_secs(1) / rate as u32);
     let mut running = JoinSet::new();
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     for call in 0..calls {
         due.tick().await;
         let path = house.path(fisc_rehearsal::Wire::OpenAi, &paths[call % agents]);

@@ -19,6 +19,10 @@ pub enum CapField {
 
 /// What to change in a body before it is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an edit that is made or not"
+)]
 pub struct Edits<'e> {
     /// The output cap to set.
     pub output_cap: Option<u64>,
@@ -136,15 +140,12 @@ impl RequestFacts<'_> {
         let member = format!(
             "\"task_budget\":{{\"type\":\"tokens\",\"total\":{total},\"remaining\":{remaining}}}"
         );
-        match &self.places.output_config {
-            Some(OptionsPlace::Lacks { open, empty }) => {
-                let comma = if *empty { "" } else { "," };
-                splices.insert(*open, format!("{member}{comma}"));
-            }
-            _ => {
-                let config = format!("\"output_config\":{{{member}}},");
-                splices.insert(self.places.open, config);
-            }
+        if let Some(OptionsPlace::Lacks { open, empty }) = &self.places.output_config {
+            let comma = if *empty { "" } else { "," };
+            splices.insert(*open, format!("{member}{comma}"));
+        } else {
+            let config = format!("\"output_config\":{{{member}}},");
+            splices.insert(self.places.open, config);
         }
     }
 

@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use fisc::clock::{Clock, SystemClock};
+use fisc::{TimeUs, Timestamp};
 use fisc_testkit::process::{self, Running};
 use fisc_testkit::python;
 use serde_json::Value;
@@ -28,11 +30,11 @@ fn asked(world: &World, waiting: u64) -> Value {
         let question = listed["questions"].get(0)?.clone();
         (question["waiting"] == waiting).then_some(question)
     });
-    let since = question["since_us"].as_i64().expect("a time");
+    let since = question["since_us"].as_i64().map(Timestamp);
+    let since = since.expect("a time");
     eventually("streams to begin", || {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let now = now.expect("after 1970").as_micros() as i64;
-        (now - since > 1_000_000).then_some(())
+        let waited = SystemClock::default().now().since(since);
+        (waited > TimeUs(1_000_000)).then_some(())
     });
     question
 }

@@ -4,8 +4,8 @@ use fisc::{Level, Levels, Permille, Resource, Thresholds};
 
 use super::*;
 
-fn begins(percent: [u16; 4]) -> Option<Thresholds> {
-    Some(Thresholds(percent.map(|percent| Permille(percent * 10))))
+fn begins(percent: [u16; 4]) -> Thresholds {
+    Thresholds(percent.map(|percent| Permille(percent * 10)))
 }
 
 fn actions(budget: &BudgetSettings, level: Level, of: Option<Resource>) -> Vec<String> {
@@ -32,8 +32,11 @@ fn levels_and_actions_are_read_and_inherited() {
     assert_eq!(team.terms.rate.get(Resource::Cost), Some(500_000_000));
     let levels = team.terms.levels;
     // What is not said of Orange makes way for nothing here; Black stays where it usually is.
-    assert_eq!(levels.get(Some(Resource::Cost)), begins([60, 75, 80, 95]));
-    assert_eq!(levels.get(None), begins([60, 75, 90, 95]));
+    assert_eq!(
+        levels.get(Some(Resource::Cost)),
+        Some(begins([60, 75, 80, 95]))
+    );
+    assert_eq!(levels.get(None), Some(begins([60, 75, 90, 95])));
     assert_eq!(writer.terms.levels, Levels::default());
     let cost = Some(Resource::Cost);
     assert_eq!(actions(team, Level::Yellow, cost), ["notice"]);

@@ -36,20 +36,20 @@ pub(super) struct Sight {
 }
 
 /// Finds what the caller may be told of the budget that binds it.
-pub(super) fn sight(attempt: &Attempt<'_>, acting: &Acting) -> Sight {
+pub(super) fn sight(attempt: &Attempt<'_>, acting: Acting) -> Sight {
     let Attempt {
         state, identity, ..
     } = attempt;
     let status = state.fisc.status(acting.budget);
     let own = status.filter(|status| within(&status.path, &identity.root));
     let now = state.fisc.now();
-    let figures = own.and_then(|status| match acting.resource {
-        Some(resource) => of_resource(&status, resource),
-        None => {
-            let span = status.terms.elapsed?;
-            let end = status.allocated.after(span);
-            Some((span.0, end.since(now).0.max(0)))
+    let figures = own.and_then(|status| {
+        if let Some(resource) = acting.resource {
+            return of_resource(&status, resource);
         }
+        let span = status.terms.elapsed?;
+        let end = status.allocated.after(span);
+        Some((span.0, end.since(now).0.max(0)))
     });
     Sight {
         level: acting.level,
@@ -116,10 +116,10 @@ impl Sight {
             Some(Resource::Tokens) => "tokens",
             Some(Resource::Time) | None => "time",
         };
-        let used = self.limit.zip(self.left).and_then(|(limit, left)| {
+        let used = self.limit.zip(self.left).map(|(limit, left)| {
             let used = i128::from(limit - left) * 100 / i128::from(limit.max(1));
-            let left = self.shown(left)?;
-            Some(format!("{used}% of your {of} is used, {left} left."))
+            let left = self.shown(left);
+            format!("{used}% of your {of} is used, {left} left.")
         });
         let used = used.unwrap_or_else(|| format!("most of your {of} is used."));
         let advice = match self.level {
@@ -143,14 +143,14 @@ impl Sight {
         })
     }
 
-    fn shown(&self, left: i64) -> Option<String> {
-        Some(match self.resource {
+    fn shown(&self, left: i64) -> String {
+        match self.resource {
             Some(Resource::Cost) => format!("${}", Money::from_nanos(left).to_decimal()),
             Some(Resource::Tokens) => format!("{left} tokens"),
             Some(Resource::Time) | None => {
                 let TimeUs(micros) = TimeUs(left);
                 format!("{} s", micros / 1_000_000)
             }
-        })
+        }
     }
 }

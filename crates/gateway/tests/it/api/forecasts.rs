@@ -14,6 +14,10 @@ const LOOK: Duration = Duration::from_millis(50);
 const LOOKS_MAX: u32 = 200;
 
 /// A team with a limit, below a root with a deadline that the team is not told of.
+#[expect(
+    clippy::struct_field_names,
+    reason = "who stands for the team is called so"
+)]
 struct Team {
     house: House,
     owner: Someone,

@@ -30,7 +30,7 @@ pub(super) fn levels(
         let own = config.own(measured).unwrap_or(&config.all);
         let (own, all) = (own.texts(), config.all.texts());
         let texts = std::array::from_fn(|level| own[level].or(all[level]));
-        if texts.iter().all(|text: &Option<&Text>| text.is_none()) {
+        if texts.iter().all(Option::<&Text>::is_none) {
             continue;
         }
         let begins = thresholds(context, texts)?;
