@@ -182,7 +182,7 @@ const MUTANTS: [Mutant; 20] = [
     Mutant {
         name: "a program may approve of itself",
         file: "crates/cli/src/run/door.rs",
-        right: "Some(pid) if !descends_from_this_process(pid) => key,",
+        right: "Some(Some(false)) => key,",
         wrong: "Some(_) => key,",
         package: "fisc-cli",
         test: "sdk::asks::a_program_cannot_approve_of_itself",

@@ -116,9 +116,9 @@ impl Home {
         file.write_all(line.as_bytes())
     }
 
-    /// Finds where the owner of a run is let in: of the one named, or of the last that has a door;
-    /// `None` where no run has.
-    pub(crate) fn door(&self, run: Option<&str>) -> Result<Option<PathBuf>, Failure> {
+    /// Finds where the owners of runs are let in: of the one named, or of all that have a door, the
+    /// last first. A run that was killed leaves one to which nobody comes.
+    pub(crate) fn doors(&self, run: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
         let beside = |ledger: PathBuf| ledger.with_file_name(crate::run::DOOR);
         if let Some(run) = run {
             let door = beside(self.ledger_of(run)?);
@@ -126,12 +126,12 @@ impl Home {
                 let failure = Failure::usage(format!("{run} is not running, or asks nobody"));
                 return Err(failure.hint("start it with --on-limit ask"));
             }
-            return Ok(Some(door));
+            return Ok(vec![door]);
         }
         let runs = self.root.join("runs");
         let doors = self.runs().into_iter().rev();
-        let mut doors = doors.map(|id| runs.join(id).join(crate::run::DOOR));
-        Ok(doors.find(|door| door.exists()))
+        let doors = doors.map(|id| runs.join(id).join(crate::run::DOOR));
+        Ok(doors.filter(|door| door.exists()).collect())
     }
 
     fn last_ledger(&self) -> Result<PathBuf, Failure> {

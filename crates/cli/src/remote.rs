@@ -155,17 +155,21 @@ impl Remote {
         if run.is_none() && set(URL).is_some() {
             return Remote::from_environment();
         }
-        let Some(door) = Home::find()?.door(run)? else {
-            return Remote::from_environment();
-        };
-        let shut = |why: String| {
-            Failure::configuration(format!("{}: {why}", door.display()))
-                .hint("set FISC_URL and FISC_TOKEN, or ask from outside of the run")
-        };
-        let key = knock(&door).map_err(|error| shut(error.to_string()))?;
-        match key {
-            Key::Key { url, token } => Remote::new(&url, Secret::new(token)),
-            Key::Refused { refused } => Err(shut(refused)),
+        let mut shut = None;
+        for door in Home::find()?.doors(run)? {
+            let why = match knock(&door) {
+                Ok(Key::Key { url, token }) => return Remote::new(&url, Secret::new(token)),
+                Ok(Key::Refused { refused }) => refused,
+                Err(error) => error.to_string(),
+            };
+            let failure = Failure::configuration(format!("{}: {why}", door.display()));
+            let failure =
+                failure.hint("set FISC_URL and FISC_TOKEN, or ask from outside of the run");
+            shut = shut.or(Some(failure));
+        }
+        match shut {
+            Some(failure) => Err(failure),
+            None => Remote::from_environment(),
         }
     }
 

@@ -52,7 +52,8 @@ pub struct Supervision {
 pub enum Control {
     /// End the child: SIGTERM, the grace, SIGKILL.
     Stop(StopReason),
-    /// Take the terminal from the child for a while; told when it is taken.
+    /// Take the terminal from the child for a while; told when it is taken, dropped when it cannot
+    /// be.
     Borrow(oneshot::Sender<()>),
     /// Give it back.
     Return,
@@ -248,7 +249,10 @@ impl Supervisor {
         match control {
             Control::Stop(reason) => self.ask_to_end(Why::Stopped(reason), Signal::SIGTERM),
             Control::Borrow(lent) => {
-                self.terminal.borrow();
+                if !self.terminal.borrow() {
+                    // Dropped unanswered: whoever asked is told that there is none.
+                    return;
+                }
                 // Who waits for a key already goes on doing so, whoever has the terminal. When it
                 // is continued it asks anew, and stands still like any background job.
                 self.family.signal(Signal::SIGSTOP);
@@ -274,6 +278,7 @@ impl Supervisor {
                     self.kill();
                 } else {
                     self.family.signal(signal);
+                    self.wake_for_signal();
                 }
             }
             Signal::SIGTERM | Signal::SIGHUP => self.ask_to_end(Why::Interrupted(signal), signal),
@@ -284,8 +289,16 @@ impl Supervisor {
             Signal::SIGQUIT => {
                 self.note_interrupt(signal);
                 self.family.signal(signal);
+                self.wake_for_signal();
             }
             other => self.family.signal(other),
+        }
+    }
+
+    /// Continues a child that stands still because it wants the terminal: else it would not hear.
+    fn wake_for_signal(&mut self) {
+        if self.terminal.is_borrowed() {
+            self.family.signal(Signal::SIGCONT);
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fisc::{Amount, Answer, Error, Fisc};
+use fisc::{Amount, Answer, Fisc};
 use fisc_llm::{Accuracy, PriceBook};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use crate::alerts::{self, AlertCounts, Telling, Webhook};
 use crate::policy::Policy;
 use crate::proxy::identify::{Callers, Delegates, Hosts, Keyring};
 use crate::server::Server;
-use crate::state::{Limiting, Question, State};
+use crate::state::{Limiting, NotApproved, Question, State};
 use crate::upstream::{Upstream, client};
 
 /// How often the levels of elapsed time are looked at.
@@ -161,7 +161,13 @@ impl Gateway {
     /// still call, each was refused [`Policy::max_refusals`] times in a row, or one was while
     /// the root has run out.
     pub fn only_refuses(&self) -> bool {
-        self.state.traffic.only_refuses(self.state.fisc.ticks())
+        let State {
+            traffic,
+            questions,
+            fisc,
+            ..
+        } = &*self.state;
+        !questions.anybody_waits() && traffic.only_refuses(fisc.ticks())
     }
 
     /// Returns what the owners of budgets that have run out are asked, the oldest first.
@@ -170,12 +176,11 @@ impl Gateway {
     }
 
     /// Raises the limits of the budget that a question is about, by its offer where no amount is
-    /// named, and lets its calls go on; `None` where it is not open. Returns what was added.
-    pub async fn approve(
-        &self,
-        number: u64,
-        more: Option<Amount>,
-    ) -> Option<Result<Amount, Error>> {
+    /// named, and lets its calls go on. Returns what was added.
+    ///
+    /// # Errors
+    /// When it is not open, or its limits cannot be raised by so much; nothing was changed then.
+    pub async fn approve(&self, number: u64, more: Option<Amount>) -> Result<Amount, NotApproved> {
         let State {
             questions, fisc, ..
         } = &*self.state;
@@ -215,6 +220,8 @@ impl Gateway {
             telling,
         } = self;
         server.stop_accepting();
+        // Nobody can answer them any more.
+        state.questions.stop();
         if !rests(&state, &mut server, grace).await {
             state.stop();
             if !rests(&state, &mut server, tokio::time::sleep(ENDING_MAX)).await {

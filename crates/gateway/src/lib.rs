@@ -25,5 +25,5 @@ pub use policy::{
 pub use proxy::identify::{Keyring, VirtualKey};
 pub use routes::Provider;
 pub use secret::{Secret, SecretHash, WeakSecret};
-pub use state::{Limiting, Question};
+pub use state::{Limiting, NotApproved, Question};
 pub use upstream::{Credential, Upstream, UpstreamError};

@@ -135,7 +135,7 @@ struct Durations {
 
 impl Durations {
     fn of(histogram: &Histogram) -> Durations {
-        let bound = |bound: Option<TimeUs>| bound.map_or(f64::MAX, seconds);
+        let bound = |bound: Option<TimeUs>| bound.map_or(f64::INFINITY, seconds);
         let buckets = histogram
             .buckets()
             .map(|(most, count)| (bound(most), count));

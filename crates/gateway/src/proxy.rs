@@ -239,21 +239,13 @@ impl Metered<'_> {
             headers: &head.headers,
             body,
         };
+        let telling = acted.told.map(|claim| state.told.telling(claim));
         let authorized =
             authorize::authorize(attempt, measured, self.upstream, facts, countable, acted);
-        let (hold, asked) = authorized.await.map_err(|refusal| {
-            if let Some(claim) = acted.told {
-                state.told.take_back(claim);
-            }
-            Unanswered::Refused(refusal)
-        })?;
-        let notice = match acted.notice_tokens {
-            0 => None,
-            tokens => {
-                let amount = asked.pricing.input(tokens, state.fisc.counting());
-                state.upkeep.pay(&state.fisc, hold.call(), amount).await
-            }
-        };
+        let (hold, asked) = authorized.await.map_err(Unanswered::Refused)?;
+        if let Some(telling) = telling {
+            telling.done();
+        }
         let (body, strip_usage) = self.edit(facts, body, &asked);
         let path = &self.route.upstream_path;
         let mut request = prepare(self.upstream, &head.method, path, &head.headers, body);
@@ -266,7 +258,8 @@ impl Metered<'_> {
             strip_usage,
             usage_asked: facts.include_usage == Some(true),
             may_be_refused: acted.may_be_refused,
-            call: Call::begin(Arc::clone(state), hold, asked, notice),
+            notice_tokens: acted.notice_tokens,
+            call: Call::begin(Arc::clone(state), hold, asked),
         };
         let (answer, answered) = oneshot::channel();
         tokio::spawn(outgoing.run(answer));

@@ -22,8 +22,8 @@ use crate::routes::Provider;
 use crate::upstream::{Client, Upstream};
 
 pub(crate) use self::births::Births;
-pub use self::questions::Question;
-pub(crate) use self::questions::{Questions, Waiting};
+pub(crate) use self::questions::{Asking, Questions, Verdict, Waiting};
+pub use self::questions::{NotApproved, Question};
 pub use self::traffic::Limiting;
 pub(crate) use self::traffic::{Final, RanOut, Traffic};
 pub(crate) use self::upkeep::{Paid, Upkeep};
@@ -104,7 +104,6 @@ impl State {
 
     /// Ends all calls that run.
     pub(crate) fn stop(&self) {
-        self.questions.stop(&self.fisc);
         self.stopped.send_replace(true);
         self.api.stop();
     }

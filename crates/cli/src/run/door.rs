@@ -6,6 +6,7 @@
 //! process inherits every orphan of the run, so all of the run descends from it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fisc_gateway::Secret;
 use serde_json::json;
@@ -17,6 +18,9 @@ use crate::supervise::descends_from_this_process;
 
 /// The socket, in the folder of the run.
 pub(crate) const NAME: &str = "owner.sock";
+
+/// How long nobody is let in after the system could not.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A door that is open; closed when it is dropped.
 pub(super) struct Door {
@@ -33,9 +37,12 @@ impl Door {
         let listener = UnixListener::bind(&path)?;
         let task = tokio::spawn(async move {
             let key = json!({ "url": url, "token": owner.expose() }).to_string();
-            // Without more descriptors nobody can knock for now.
-            while let Ok((visitor, _)) = listener.accept().await {
-                answer(visitor, &key).await;
+            loop {
+                match listener.accept().await {
+                    Ok((visitor, _)) => answer(visitor, &key).await,
+                    // Without more descriptors nobody can knock for now.
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                }
             }
         });
         Ok(Door { path, task })
@@ -51,9 +58,10 @@ impl Drop for Door {
 
 async fn answer(mut visitor: UnixStream, key: &str) {
     let pid = visitor.peer_cred().ok().and_then(|who| who.pid());
-    let told = match pid {
-        Some(pid) if !descends_from_this_process(pid) => key,
-        _ => r#"{"refused":"the run's own processes cannot decide for its owner"}"#,
+    let told = match pid.map(descends_from_this_process) {
+        Some(Some(false)) => key,
+        Some(Some(true)) => r#"{"refused":"the run's own processes cannot decide for its owner"}"#,
+        _ => r#"{"refused":"who asks cannot be told from the run's own processes here"}"#,
     };
     // A visitor that hung up is told nothing; the few bytes fit into the socket's buffer.
     let _ = visitor.write_all(told.as_bytes()).await;

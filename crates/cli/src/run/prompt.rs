@@ -35,8 +35,8 @@ pub(super) struct Prompt {
 
 /// What was typed.
 enum Typed {
-    /// So much more, or what is offered.
-    Approve(Option<Amount>),
+    /// So much more.
+    Approve(Amount),
     Deny,
     /// It was decided elsewhere.
     Over,
@@ -116,15 +116,12 @@ async fn ask(
         })
     });
     match typed.await.unwrap_or(Ok(Typed::Over)) {
-        Ok(Typed::Approve(more)) => match gateway.approve(question.number, more).await {
-            Some(Ok(added)) => eprintln!("fisc ▸ {} more", show(added)),
-            Some(Err(error)) => eprintln!("fisc ▸ not approved: {error}"),
-            None => eprintln!("fisc ▸ it was decided elsewhere"),
+        Ok(Typed::Approve(more)) => match gateway.approve(question.number, Some(more)).await {
+            Ok(added) => eprintln!("fisc ▸ {} more", show(added)),
+            Err(why) => eprintln!("fisc ▸ not approved: {why}"),
         },
-        Ok(Typed::Deny) => {
-            gateway.deny(question.number);
-            eprintln!("fisc ▸ denied");
-        }
+        Ok(Typed::Deny) if gateway.deny(question.number) => eprintln!("fisc ▸ denied"),
+        Ok(Typed::Deny) => eprintln!("fisc ▸ not denied: it is not asked any more"),
         Ok(Typed::Over) | Err(_) => {}
     }
     let _ = control.send(Control::Return).await;
@@ -141,10 +138,10 @@ fn converse(
     // What was typed before the question is no answer to it.
     tcflush(&terminal, FlushArg::TCIFLUSH)?;
     loop {
-        let (offer, name) = (show(offer), question.name());
+        let (offered, name) = (show(offer), question.name());
         write!(
             terminal,
-            "    [g]rant {offer}, another amount, or [s]top?   \
+            "    [g]rant {offered}, another amount, or [s]top?   \
              (elsewhere: fisc approve {name})\n    > "
         )?;
         terminal.flush()?;
@@ -153,12 +150,13 @@ fn converse(
             return Ok(Typed::Over);
         };
         match line.trim() {
-            "g" | "grant" => return Ok(Typed::Approve(None)),
+            "g" | "grant" => return Ok(Typed::Approve(offer)),
             "s" | "stop" => return Ok(Typed::Deny),
             "" => {}
             text => match more_limits("amount", text).map_err(|why: Failure| why.to_string()) {
                 Ok(limits) => match read(&limits) {
-                    Ok(more) => return Ok(Typed::Approve(Some(more))),
+                    Ok(more) if more == Amount::ZERO => writeln!(terminal, "    nothing to add")?,
+                    Ok(more) => return Ok(Typed::Approve(more)),
                     Err(why) => writeln!(terminal, "    {why}")?,
                 },
                 Err(why) => writeln!(terminal, "{why}")?,

@@ -50,22 +50,22 @@ pub(super) fn descendants_of_this_process(strangers: &BTreeSet<i32>) -> Vec<i32>
     descendants(&all(), getpid().as_raw(), strangers)
 }
 
-/// Says whether a process is this one or descends from it; also when nobody can tell any more.
-pub(crate) fn descends_from_this_process(pid: i32) -> bool {
+/// Says whether a process is this one or descends from it; `None` when nobody can tell.
+pub(crate) fn descends_from_this_process(pid: i32) -> Option<bool> {
     let own = getpid().as_raw();
     let mut ancestor = pid;
     // Longer lines than that are a process that ends and another of its number.
     for _ in 0..ANCESTORS_MAX {
         if ancestor == own {
-            return true;
+            return Some(true);
         }
-        match read(ancestor) {
-            Some(process) if process.parent > 0 => ancestor = process.parent,
-            Some(_) => return false,
-            None => return true,
+        let process = read(ancestor)?;
+        if process.parent <= 0 {
+            return Some(false);
         }
+        ancestor = process.parent;
     }
-    true
+    None
 }
 
 /// Says whether a shell above is watching for stops of this process's job: the kernel's rule

@@ -97,10 +97,18 @@ impl Terminal {
         }
     }
 
-    /// Takes the terminal from the child until it is given back.
-    pub(super) fn borrow(&mut self) {
-        self.is_borrowed = true;
+    /// Takes the terminal from the child until it is given back. Returns whether it is ours then:
+    /// a shell, or a job that the child put in front, keeps it.
+    pub(super) fn borrow(&mut self) -> bool {
+        let was_handed_over = self.is_handed_over;
         self.take_back();
+        let foreground = self
+            .device
+            .as_ref()
+            .and_then(|device| tcgetpgrp(device).ok());
+        self.is_borrowed = foreground == Some(self.own);
+        self.is_handed_over = was_handed_over && !self.is_borrowed;
+        self.is_borrowed
     }
 
     /// Says whether the child has to do without the terminal for now.
@@ -116,13 +124,16 @@ impl Terminal {
 
     /// Hands the terminal to the child again after this process was continued.
     pub(super) fn hand_over_again(&mut self) {
-        if self.is_wanted && !self.is_borrowed {
+        if self.is_wanted {
             self.hand_over();
         }
     }
 
     /// Hands the terminal to the child, if it is ours to give. Returns whether the child has it.
     pub(super) fn hand_over(&mut self) -> bool {
+        if self.is_borrowed {
+            return false;
+        }
         let foreground = self
             .device
             .as_ref()

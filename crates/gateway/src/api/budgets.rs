@@ -1,6 +1,6 @@
 //! What can be asked of budgets: allocate, check, change, release, top up, lend.
 
-use fisc::{Amount, Budget as Handle, BudgetId, Freezer, Level, Limits, Resource, TimeUs};
+use fisc::{Amount, Budget as Handle, BudgetId, Freezer, Level, Limits, TimeUs};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,6 +12,7 @@ use super::view::{Budget, BudgetList};
 use super::wire::{AmountText, CostText, Figures, TimeText, TokensText};
 use super::{Call, Reply};
 use crate::proxy::identify::DelegateNumber;
+use crate::state::{NotApproved, questions};
 
 /// What to add to a budget's limits.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -196,17 +197,17 @@ pub(super) async fn top_up(call: &Call, shown: &str) -> Result<Reply, Problem> {
 }
 
 /// Refuses to add nothing, or to a limit that is not there.
-pub(super) fn check_raise(limits: &Limits, more: &Amount) -> Result<(), Problem> {
-    let unlimited =
-        |resource: &Resource| more.get(*resource) > 0 && limits.get(*resource).is_none();
-    if let Some(resource) = Resource::ALL.into_iter().find(unlimited) {
-        let detail = format!("it has no limit of {resource} that could be raised");
-        return Err(Problem::new(Kind::BadTerms, detail));
-    }
-    if *more == Amount::ZERO {
-        return Err(Problem::new(Kind::BadRequest, "nothing to add"));
-    }
-    Ok(())
+fn check_raise(limits: &Limits, more: &Amount) -> Result<(), Problem> {
+    questions::check_raise(limits, more).map_err(|why| refused_raise(&why))
+}
+
+/// Makes the answer to a raise that cannot be made.
+pub(super) fn refused_raise(why: &NotApproved) -> Problem {
+    let kind = match why {
+        NotApproved::Unlimited(_) => Kind::BadTerms,
+        _ => Kind::BadRequest,
+    };
+    Problem::new(kind, why.to_string())
 }
 
 /// Answers again to a request that topped a budget up.

@@ -8,13 +8,13 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::budgets::check_raise;
+use super::budgets::refused_raise;
 use super::caller::Caller;
 use super::problem::{Kind, Problem};
 use super::wire::{AmountText, Figures};
 use super::{Call, Reply};
-use crate::state::State;
 use crate::state::questions::{Question, number};
+use crate::state::{NotApproved, State};
 
 /// Every question in sight.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,7 +47,7 @@ pub(super) struct QuestionView {
 }
 
 /// How much more a budget may spend.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ApproveRequest {
     /// So many dollars more.
@@ -84,21 +84,22 @@ pub(super) fn list(call: &Call) -> Reply {
 pub(super) async fn approve(call: &Call, id: &str) -> Result<Reply, Problem> {
     let (asked, shown) = decidable(call, id)?;
     let request: ApproveRequest = call.read_or_default()?;
+    let is_offer = request == ApproveRequest::default();
     let given = AmountText {
         cost: request.cost,
         tokens: request.tokens,
         active_time: request.active_time,
     };
-    let fisc = &call.state.fisc;
+    let State {
+        fisc, questions, ..
+    } = &*call.state;
     let more = given.amount(fisc.counting())?;
-    let more = (more != Amount::ZERO).then_some(more);
-    if let Some(more) = &more {
-        let limits = fisc.status(asked.budget).map(|status| status.terms.limits);
-        check_raise(&limits.unwrap_or_default(), more)?;
-    }
-    let approved = call.state.questions.approve(fisc, asked.number, more).await;
-    let more = approved.ok_or_else(|| unknown(id))?;
-    let more = more.map_err(|error| call.problem(&error))?;
+    let approved = questions.approve(fisc, asked.number, (!is_offer).then_some(more));
+    let more = approved.await.map_err(|why| match &why {
+        NotApproved::NotOpen => unknown(id),
+        NotApproved::Books(error) => call.problem(error),
+        NotApproved::Unlimited(_) | NotApproved::Nothing => refused_raise(&why),
+    })?;
     Ok(decided(id, shown, Answer::Approved, Some(more)))
 }
 

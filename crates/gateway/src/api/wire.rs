@@ -17,16 +17,16 @@ use super::problem::{Kind, Problem};
 use crate::config::amounts::{self, TokenAmount};
 
 /// A cost in dollars, as a decimal string.
-#[derive(Debug, Clone, Copy, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, ToSchema)]
 #[schema(value_type = String, example = "0.25")]
 pub(super) struct CostText(Money);
 
 /// A number of tokens: `500000`, `"500k"`, `"1.5M"`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct TokensText(TokenAmount);
 
 /// A span of time: `"90s"`, `"10m"`, `"1h30m"`.
-#[derive(Debug, Clone, Copy, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, ToSchema)]
 #[schema(value_type = String, example = "10m")]
 pub(super) struct TimeText(pub(super) TimeUs);
 

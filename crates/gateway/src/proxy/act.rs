@@ -311,7 +311,7 @@ impl Act<'_> {
             self.acting.level
         };
         let due = last || (tells && level < Level::Black);
-        if !due || !self.may_tell {
+        if !due || !(self.may_tell || last) {
             return;
         }
         let Some(claim) = state.told.claim(budget.id(), level) else {

@@ -18,7 +18,7 @@ use crate::policy::PATIENCE_MAX;
 use crate::proxy::act::Measured;
 use crate::proxy::identify::Identity;
 use crate::refusal::{Refusal, RefusalKind};
-use crate::state::{Final, Limiting, RanOut, State, Waiting};
+use crate::state::{Asking as Asked, Final, Limiting, RanOut, State, Verdict, Waiting};
 
 /// The operation of a call that names none.
 const OPERATION_DEFAULT: &str = "call";
@@ -142,13 +142,19 @@ impl<'a> Attempt<'a> {
                 Ok(hold) => {
                     let now = state.fisc.ticks();
                     state.traffic.count_admitted(budget.id(), now);
+                    if let Some(waiting) = waiting {
+                        Waiting::withdraw(waiting, &state.fisc);
+                    }
                     return Ok(hold);
                 }
                 Err(error) => error,
             };
             match self.may_ask_again(&error, &mut waiting).await {
-                Some(true) => {}
-                Some(false) => {
+                Some(Verdict::Again) => {}
+                Some(Verdict::Stopped) => {
+                    return Err(self.counted(Refusal::new(RefusalKind::ShuttingDown)));
+                }
+                Some(Verdict::No) => {
                     let refusal = self.not_granted(&error);
                     return Err(refusal.with_detail("its owner was asked, and did not approve"));
                 }
@@ -158,12 +164,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Asks the owner of a budget that has run out, where that is wanted, and waits for the
-    /// answer; says whether the call may ask for its hold again, or `None` where nobody is asked.
+    /// answer; `None` where nobody is asked.
     async fn may_ask_again(
         &self,
         error: &Error,
         waiting: &mut Option<Waiting<'a>>,
-    ) -> Option<bool> {
+    ) -> Option<Verdict> {
         let state = self.state;
         let Error::Refused {
             refusal: fisc::Refusal::Never(short),
@@ -178,20 +184,25 @@ impl<'a> Attempt<'a> {
         if let Some(waiting) = own {
             return Some(self.answered(waiting).await);
         }
-        *waiting = state.questions.ask(&state.fisc, short, time);
-        // Room that came before it asked ends no wait: it looks once more.
-        Some(waiting.is_some())
+        Some(match state.questions.ask(&state.fisc, short, time) {
+            Asked::Known(verdict) => verdict,
+            Asked::Waits(asked) => {
+                // Room that came before it asked ends no wait: it looks once more.
+                *waiting = Some(asked);
+                Verdict::Again
+            }
+        })
     }
 
-    async fn answered(&self, mut waiting: Waiting<'_>) -> bool {
+    async fn answered(&self, mut waiting: Waiting<'_>) -> Verdict {
         if let Some(long) = self.long {
             tokio::select! {
                 biased;
-                may = waiting.may_go_on() => return may,
+                verdict = waiting.answered() => return verdict,
                 () = tokio::time::sleep(self.patience()) => long.notify_one(),
             }
         }
-        waiting.may_go_on().await
+        waiting.answered().await
     }
 
     fn patience(&self) -> Duration {

@@ -22,16 +22,15 @@ use super::forward::is_event_stream;
 use super::identify::Identity;
 use super::{Answer, Metered, read_facts, request_id, upstream_of};
 use crate::body::{AnswerBody, BodyError};
-use crate::policy::PATIENCE_MAX;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::routes::{Provider, Route};
 use crate::state::State;
 
 /// How long a begun stream is silent at most.
-const BEAT_MAX: Duration = Duration::from_secs(15);
+const BEAT: Duration = Duration::from_secs(15);
 
 /// What keeps a stream alive: a comment, which every reader of events passes over.
-const BEAT: &[u8] = b": waiting for the owner of the budget\n\n";
+const COMMENT: &[u8] = b": waiting for the owner of the budget\n\n";
 
 /// A request whose budget's owner may be asked, all of its own.
 pub(super) struct Owned {
@@ -96,8 +95,7 @@ fn begin(
     }
     // A frame waits until the client took the one before: it reads as fast as it likes.
     let (frames, body) = mpsc::channel(1);
-    let beat = state.policy.patience.min(PATIENCE_MAX).min(BEAT_MAX);
-    tokio::spawn(follow(frames, made, beat, provider, id));
+    tokio::spawn(follow(frames, made, provider, id));
     let mut response = Response::new(AnswerBody::Begun(body));
     *response.headers_mut() = headers;
     response
@@ -108,11 +106,10 @@ fn begin(
 async fn follow(
     frames: mpsc::Sender<Result<Frame<Bytes>, BodyError>>,
     mut made: impl Future<Output = Result<Answer, Refusal>> + Unpin,
-    beat: Duration,
     provider: Provider,
     id: String,
 ) {
-    let mut beats = tokio::time::interval(beat.max(Duration::from_millis(1)));
+    let mut beats = tokio::time::interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let made = loop {
         tokio::select! {
@@ -121,7 +118,7 @@ async fn follow(
             () = frames.closed() => return,
             _ = beats.tick() => {
                 // A client that does not read has beats enough.
-                let _ = frames.try_send(Ok(Frame::data(Bytes::from_static(BEAT))));
+                let _ = frames.try_send(Ok(Frame::data(Bytes::from_static(COMMENT))));
             }
         }
     };

@@ -35,6 +35,8 @@ pub(super) struct Outgoing {
     pub(super) usage_asked: bool,
     /// Whether an upstream that finds fault with it may be asked again without the changes.
     pub(super) may_be_refused: bool,
+    /// About how many tokens were added to tell its agent how its budget stands.
+    pub(super) notice_tokens: u64,
     pub(super) call: Call,
 }
 
@@ -83,8 +85,12 @@ impl Outgoing {
             strip_usage,
             usage_asked,
             may_be_refused,
+            notice_tokens,
             mut call,
         } = self;
+        if notice_tokens > 0 {
+            call.pay_notice(notice_tokens).await;
+        }
         let sent = async { forward(&state, request?).await };
         let sent = match call.within(sent).await {
             Ok(sent) => sent,

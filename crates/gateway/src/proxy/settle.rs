@@ -91,24 +91,27 @@ pub(crate) enum TimeUp {
 
 impl Call {
     /// Marks the call as begun: from here on the provider may bill it.
-    pub(crate) fn begin(
-        state: Arc<State>,
-        mut hold: Hold,
-        asked: Asked,
-        notice: Option<Paid>,
-    ) -> Call {
+    pub(crate) fn begin(state: Arc<State>, mut hold: Hold, asked: Asked) -> Call {
         hold.begin();
         let promised = asked.output_cap.saturating_mul(asked.choices);
         Call {
             state,
             hold: Some(hold),
             asked,
-            notice,
+            notice: None,
             promised,
             covered: promised,
             put_out: Progress::default(),
             metered_bytes: 0,
         }
+    }
+
+    /// Lets the budget of Fisc pay what was added to tell the agent, if it can.
+    pub(crate) async fn pay_notice(&mut self, tokens: u64) {
+        let State { fisc, upkeep, .. } = &*self.state;
+        let amount = self.asked.pricing.input(tokens, fisc.counting());
+        let paid = upkeep.pay(fisc, self.hold().call(), amount).await;
+        self.notice = paid;
     }
 
     /// Returns what was asked for.

@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fisc::{
-    Amount, Answer, BudgetId, Error, Event, Fisc, Resource, Shortfall, TimeUs, Timestamp, clock,
+    Amount, Answer, BudgetId, Error, Event, Fisc, Limits, Permille, Resource, Shortfall, TimeUs,
+    Timestamp, clock,
 };
 use tokio::sync::watch;
 
@@ -19,6 +20,8 @@ pub(crate) struct Questions(Mutex<Register>);
 #[derive(Default)]
 struct Register {
     last: u64,
+    /// Nobody will answer any more.
+    stopped: bool,
     questions: Vec<Entry>,
 }
 
@@ -29,8 +32,52 @@ struct Entry {
     /// What calls might have held of it, had they all to themselves.
     room: i64,
     answer: watch::Sender<Option<Answer>>,
+    /// What the calls that wait need together, in raw units.
+    needed: i64,
     /// Whether somebody is about to approve it.
     claimed: bool,
+}
+
+/// What becomes of a call that asks.
+pub(crate) enum Asking<'a> {
+    /// It waits for the answer.
+    Waits(Waiting<'a>),
+    /// The answer is known.
+    Known(Verdict),
+}
+
+/// What a call hears in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It may ask for its hold again.
+    Again,
+    /// It is refused.
+    No,
+    /// Nobody will answer any more: the gateway ends.
+    Stopped,
+}
+
+/// Why more is not approved; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum NotApproved {
+    /// The question was decided, ran out of time, or is being decided.
+    #[error("it is not asked any more")]
+    NotOpen,
+    /// There is no limit that could be raised.
+    #[error("it has no limit of {0} that could be raised")]
+    Unlimited(Resource),
+    /// The amount is nothing.
+    #[error("nothing to add")]
+    Nothing,
+    /// The books refuse.
+    #[error(transparent)]
+    Books(#[from] Error),
+}
+
+/// Gives a question back, unanswered, when whoever took it does not go through with it.
+struct Claim<'a> {
+    questions: &'a Questions,
+    number: u64,
 }
 
 /// A question as it stands.
@@ -56,77 +103,69 @@ pub struct Question {
 pub(crate) struct Waiting<'a> {
     questions: &'a Questions,
     number: u64,
-    lacks: i64,
+    needed: i64,
     answer: watch::Receiver<Option<Answer>>,
 }
 
 // === impl Questions ===
 
 impl Questions {
-    /// Asks about a call that does not fit, or joins those who ask already; `None` where the
-    /// answer is no.
-    pub(crate) fn ask(
-        &self,
-        fisc: &Fisc,
-        short: &Shortfall,
-        time: Duration,
-    ) -> Option<Waiting<'_>> {
-        let room = room(fisc, short.budget, short.resource)?;
-        let (now, ticks) = (fisc.now(), fisc.ticks());
-        let lacks = short
-            .needed
-            .saturating_sub(short.limit - short.spent)
-            .max(1);
+    /// Asks about a call that does not fit, or joins those who ask already.
+    pub(crate) fn ask(&self, fisc: &Fisc, short: &Shortfall, time: Duration) -> Asking<'_> {
+        let Shortfall {
+            budget,
+            resource,
+            needed,
+            ..
+        } = *short;
+        let Some(room) = room(fisc, budget, resource) else {
+            return Asking::Known(Verdict::No);
+        };
+        let (since, ticks, time) = (fisc.now(), fisc.ticks(), clock::span(time));
         let mut register = self.lock();
-        let known = register.questions.iter().position(|question| {
-            let view = &question.view;
-            (view.budget, view.resource) == (short.budget, short.resource)
-        });
-        if let Some(known) = known {
-            if register.questions[known].answer.borrow().is_none() {
-                return Some(self.join(&mut register.questions[known], lacks));
+        if register.stopped {
+            return Asking::Known(Verdict::Stopped);
+        }
+        let is_it = |one: &Entry| (one.view.budget, one.view.resource) == (budget, resource);
+        if let Some(known) = register.questions.iter().position(is_it) {
+            if register.questions[known].is_open() {
+                return Asking::Waits(self.join(&mut register.questions[known], needed));
             }
             if register.questions[known].room >= room {
-                return None;
+                return Asking::Known(Verdict::No);
             }
             register.questions.remove(known);
         }
         register.last += 1;
-        let time = clock::span(time);
-        let mut question = Entry {
-            view: Question {
-                number: register.last,
-                budget: short.budget,
-                resource: short.resource,
-                waiting: 0,
-                lacks: 0,
-                since: now,
-                until: now.after(time),
-            },
-            due: TimeUs(ticks.0.saturating_add(time.0)),
-            room,
-            answer: watch::Sender::new(None),
-            claimed: false,
+        let view = Question {
+            number: register.last,
+            budget,
+            resource,
+            waiting: 0,
+            lacks: 0,
+            since,
+            until: since.after(time),
         };
-        let waiting = self.join(&mut question, lacks);
+        let due = TimeUs(ticks.0.saturating_add(time.0));
+        let mut question = Entry::new(view, due, room);
+        let waiting = self.join(&mut question, needed);
+        let lacks = question.view.lacks;
         register.questions.push(question);
         drop(register);
         fisc.tell(Event::Asked {
-            budget: short.budget,
-            resource: short.resource,
+            budget,
+            resource,
             lacks,
         });
-        Some(waiting)
+        Asking::Waits(waiting)
     }
 
-    fn join(&self, question: &mut Entry, lacks: i64) -> Waiting<'_> {
-        let view = &mut question.view;
-        view.waiting += 1;
-        view.lacks = view.lacks.saturating_add(lacks);
+    fn join(&self, question: &mut Entry, needed: i64) -> Waiting<'_> {
+        question.count(1, needed);
         Waiting {
             questions: self,
-            number: view.number,
-            lacks,
+            number: question.view.number,
+            needed,
             answer: question.answer.subscribe(),
         }
     }
@@ -138,48 +177,57 @@ impl Questions {
         open.map(|question| question.view).collect()
     }
 
-    /// Takes a question for whoever is about to approve it, so that nobody else does; `None`
+    /// Says whether any call waits for an answer.
+    pub(crate) fn anybody_waits(&self) -> bool {
+        let register = self.lock();
+        let mut open = register.questions.iter().filter(|one| one.is_open());
+        open.any(|question| question.view.waiting > 0)
+    }
+
+    /// Takes a question for whoever is about to approve it, so that nobody else decides; `None`
     /// when it is not open, or taken.
-    fn claim(&self, number: u64) -> Option<Question> {
+    fn claim(&self, number: u64) -> Option<(Question, Claim<'_>)> {
         let mut register = self.lock();
         let mut open = register.questions.iter_mut().filter(|one| one.is_open());
         let question = open.find(|one| one.view.number == number && !one.claimed)?;
         question.claimed = true;
-        Some(question.view)
-    }
-
-    /// Gives a question back that was taken, unanswered.
-    fn unclaim(&self, number: u64) {
-        let mut register = self.lock();
-        let mut questions = register.questions.iter_mut();
-        if let Some(question) = questions.find(|one| one.view.number == number) {
-            question.claimed = false;
-        }
+        let claim = Claim {
+            questions: self,
+            number,
+        };
+        Some((question.view, claim))
     }
 
     /// Raises the limits of the budget that a question is about, by its offer where no amount is
-    /// named, and lets its calls go on; `None` where it is not open. Returns what was added.
+    /// named, and lets its calls go on. Returns what was added.
     pub(crate) async fn approve(
         &self,
         fisc: &Fisc,
         number: u64,
         more: Option<Amount>,
-    ) -> Option<Result<Amount, Error>> {
-        let question = self.claim(number)?;
+    ) -> Result<Amount, NotApproved> {
+        let (question, claim) = self.claim(number).ok_or(NotApproved::NotOpen)?;
         let more = more.unwrap_or_else(|| question.offer(fisc));
-        let raised = fisc.top_up(question.budget, more).await;
-        if raised.is_ok() {
-            self.answer(fisc, number, Answer::Approved);
-        } else {
-            self.unclaim(number);
-        }
-        Some(raised.map(|()| more))
+        let limits = fisc
+            .status(question.budget)
+            .map(|status| status.terms.limits);
+        check_raise(&limits.unwrap_or_default(), &more)?;
+        fisc.top_up(question.budget, more).await?;
+        self.end(fisc, number, Answer::Approved, true);
+        drop(claim);
+        Ok(more)
     }
 
-    /// Ends a question; says whether it was open.
+    /// Ends a question; says whether it was open, and nobody is about to approve it.
     pub(crate) fn answer(&self, fisc: &Fisc, number: u64, answer: Answer) -> bool {
+        self.end(fisc, number, answer, false)
+    }
+
+    /// Ends a question, as who took it or as anybody else.
+    fn end(&self, fisc: &Fisc, number: u64, answer: Answer, claimed: bool) -> bool {
         let mut register = self.lock();
-        let is_it = |one: &Entry| one.view.number == number && one.is_open();
+        let is_it =
+            |one: &Entry| one.view.number == number && one.is_open() && one.claimed == claimed;
         let Some(at) = register.questions.iter().position(is_it) else {
             return false;
         };
@@ -209,27 +257,28 @@ impl Questions {
         // The books are asked while nothing is locked here.
         let looked: Vec<_> = {
             let register = self.lock();
-            let look = |one: &Entry| (one.view, one.room, one.due, one.is_open(), one.claimed);
+            let look = |one: &Entry| (one.view, one.room, one.due, one.is_open());
             register.questions.iter().map(look).collect()
         };
-        for (view, before, due, open, claimed) in looked {
+        for (view, before, due, open) in looked {
             let more = room(fisc, view.budget, view.resource).is_none_or(|now| now > before);
-            if more && open && !claimed {
+            if more && open {
                 self.answer(fisc, view.number, Answer::Room);
             } else if more && !open {
                 let forget = |one: &Entry| one.view.number != view.number;
                 self.lock().questions.retain(forget);
-            } else if open && !claimed && now >= due {
+            } else if open && now >= due {
                 self.answer(fisc, view.number, Answer::TimedOut);
             }
         }
     }
 
     /// Ends all questions: nobody will answer them any more.
-    pub(crate) fn stop(&self, fisc: &Fisc) {
-        for asked in self.open() {
-            self.answer(fisc, asked.number, Answer::TimedOut);
-        }
+    pub(crate) fn stop(&self) {
+        let mut register = self.lock();
+        register.stopped = true;
+        // Whoever waits hears that nobody is there to answer.
+        register.questions.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, Register> {
@@ -241,6 +290,26 @@ impl Questions {
 // === impl Entry ===
 
 impl Entry {
+    fn new(view: Question, due: TimeUs, room: i64) -> Entry {
+        Entry {
+            view,
+            due,
+            room,
+            answer: watch::Sender::new(None),
+            needed: 0,
+            claimed: false,
+        }
+    }
+
+    /// Counts calls that wait, or with negative numbers, that wait no more.
+    fn count(&mut self, calls: i32, needed: i64) {
+        self.view.waiting = self.view.waiting.saturating_add_signed(calls);
+        self.needed = self.needed.saturating_add(needed);
+        let nobody = self.view.waiting == 0;
+        let lacks = self.needed.saturating_sub(self.room);
+        self.view.lacks = if nobody { 0 } else { lacks.max(1) };
+    }
+
     fn is_open(&self) -> bool {
         self.answer.borrow().is_none()
     }
@@ -254,14 +323,17 @@ impl Question {
         format!("q-{}", self.number)
     }
 
-    /// What is given when the owner approves and names no amount: a tenth of the limit, or what
-    /// the calls lack if that is more.
+    /// What is given when the owner approves and names no amount: a tenth of the limit, or if that
+    /// is more, as much that the calls have what they lack beside what is kept for wrapping up.
     pub fn offer(&self, fisc: &Fisc) -> Amount {
-        let status = fisc.status(self.budget);
-        let limit = status.and_then(|status| status.terms.limits.get(self.resource));
-        let tenth = limit.unwrap_or(0) / 10;
+        let terms = fisc.status(self.budget).map(|status| status.terms);
+        let terms = terms.unwrap_or_default();
+        let tenth = terms.limits.get(self.resource).unwrap_or(0) / 10;
+        let usable = i128::from(Permille::ONE.0 - terms.reserve.0.min(999));
+        let lacks = i128::from(self.lacks) * 1000 + usable - 1;
+        let lacks = i64::try_from(lacks / usable).unwrap_or(i64::MAX);
         let mut more = Amount::ZERO;
-        more.set(self.resource, self.lacks.max(tenth));
+        more.set(self.resource, lacks.max(tenth));
         more
     }
 }
@@ -279,11 +351,26 @@ impl Waiting<'_> {
         })
     }
 
-    /// Waits for the answer and says whether the call may ask for its hold again.
-    pub(crate) async fn may_go_on(&mut self) -> bool {
-        let answered = self.answer.wait_for(Option::is_some).await;
-        let answer = answered.ok().and_then(|answer| *answer);
-        matches!(answer, Some(Answer::Approved | Answer::Room))
+    /// Waits for the answer.
+    pub(crate) async fn answered(&mut self) -> Verdict {
+        match self.answer.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(Answer::Approved | Answer::Room)) => Verdict::Again,
+            Ok(_) => Verdict::No,
+            Err(_) => Verdict::Stopped,
+        }
+    }
+
+    /// Takes the question back, where nobody else waits: there was room all the same.
+    pub(crate) fn withdraw(self, fisc: &Fisc) {
+        let alone = {
+            let register = self.questions.lock();
+            let mut questions = register.questions.iter();
+            let own = questions.find(|one| one.view.number == self.number);
+            own.is_some_and(|one| one.view.waiting == 1)
+        };
+        if alone {
+            self.questions.answer(fisc, self.number, Answer::Room);
+        }
     }
 }
 
@@ -292,9 +379,31 @@ impl Drop for Waiting<'_> {
         let mut register = self.questions.lock();
         let mut questions = register.questions.iter_mut();
         if let Some(own) = questions.find(|question| question.view.number == self.number) {
-            own.view.waiting -= 1;
-            own.view.lacks -= self.lacks;
+            own.count(-1, -self.needed);
         }
+    }
+}
+
+// === impl Claim ===
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut register = self.questions.lock();
+        let mut questions = register.questions.iter_mut();
+        if let Some(question) = questions.find(|one| one.view.number == self.number) {
+            question.claimed = false;
+        }
+    }
+}
+
+/// Refuses to add nothing, or to a limit that is not there.
+pub(crate) fn check_raise(limits: &Limits, more: &Amount) -> Result<(), NotApproved> {
+    let unlimited =
+        |resource: &Resource| more.get(*resource) > 0 && limits.get(*resource).is_none();
+    match Resource::ALL.into_iter().find(unlimited) {
+        Some(resource) => Err(NotApproved::Unlimited(resource)),
+        None if *more == Amount::ZERO => Err(NotApproved::Nothing),
+        None => Ok(()),
     }
 }
 
@@ -312,7 +421,7 @@ fn room(fisc: &Fisc, budget: BudgetId, resource: Resource) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use fisc::{Limits, Terms};
+    use fisc::Terms;
 
     use super::*;
 
@@ -334,23 +443,40 @@ mod tests {
         };
         let questions = Questions::default();
         let minute = Duration::from_mins(1);
-        let waiting = questions.ask(&fisc, &short, minute).expect("it is asked");
-        let joined = questions.ask(&fisc, &short, minute).expect("it is asked");
+        let ask = || match questions.ask(&fisc, &short, minute) {
+            Asking::Waits(waiting) => waiting,
+            Asking::Known(verdict) => panic!("{verdict:?}"),
+        };
+        let (waiting, joined) = (ask(), ask());
         let [asked] = questions.open()[..] else {
             panic!("one question")
         };
-        assert_eq!((asked.number, asked.waiting, asked.lacks), (1, 2, 8));
-        assert!(questions.claim(1).is_some());
+        // Both need 9, and 5 are there.
+        assert_eq!((asked.number, asked.waiting, asked.lacks), (1, 2, 13));
+        let (_, claim) = questions.claim(1).expect("it is open");
         assert!(
             questions.claim(1).is_none(),
             "somebody is about to approve it"
         );
-        questions.unclaim(1);
+        assert!(
+            !questions.answer(&fisc, 1, Answer::Denied),
+            "nor can it be denied"
+        );
+        drop(claim);
         assert!(questions.claim(1).is_some());
-        drop((waiting, joined));
-        assert_eq!(questions.open()[0].lacks, 0, "who left lacks nothing");
+        drop(waiting);
+        assert_eq!(questions.open()[0].lacks, 4, "who left lacks nothing");
+        drop(joined);
+        assert_eq!(
+            (questions.open()[0].lacks, questions.anybody_waits()),
+            (0, false)
+        );
         assert!(questions.answer(&fisc, 1, Answer::Denied));
         assert!(!questions.answer(&fisc, 1, Answer::Denied), "it is decided");
-        assert!(questions.ask(&fisc, &short, minute).is_none());
+        let known = questions.ask(&fisc, &short, minute);
+        assert!(matches!(known, Asking::Known(Verdict::No)));
+        questions.stop();
+        let known = questions.ask(&fisc, &short, minute);
+        assert!(matches!(known, Asking::Known(Verdict::Stopped)));
     }
 }

@@ -35,6 +35,8 @@ fn teach(learned: &mut Learner, call: &PastCall) -> bool {
         model: asked_model,
         agent: path,
     };
+    // How many choices a call asked for is not in the books: of several, what they need together
+    // is taken for what each does. That errs upwards.
     let lesson = Lesson {
         input: facts.usage.input(),
         cached: facts.usage.get(TokenClass::CacheRead),

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use fisc::{
-    Amount, Asking, Budget, CallLabel, Charge, Facts, Fisc, Hold, HoldId, Level, Limits, Outcome,
-    Patience, Permille, Plan, Resource, Terms, TimeUs, Usage,
+    Amount, Asking, Budget, CallLabel, Charge, Facts, Fisc, Hold, HoldId, Limits, Outcome,
+    Patience, Permille, Plan, Resource, State, Terms, TimeUs, Usage,
 };
 use tokio::sync::OnceCell;
 
@@ -18,12 +18,18 @@ const NAME: &str = "fisc";
 /// The part of each of the root's limits that it may spend.
 const PART: Permille = Permille(10);
 
+/// What notices cost.
+const PAID: [Resource; 2] = [Resource::Tokens, Resource::Cost];
+
+/// The active time that it may use.
+const TIME: TimeUs = TimeUs(1_000_000);
+
 /// What its calls are called: each stands for a notice in another call.
 const OPERATION: &str = "notice";
 
 /// The budget of Fisc itself.
 #[derive(Default)]
-pub(crate) struct Upkeep(OnceCell<Option<Budget>>);
+pub(crate) struct Upkeep(OnceCell<Budget>);
 
 /// A notice that is paid for by Fisc.
 pub(crate) struct Paid {
@@ -45,8 +51,8 @@ impl Upkeep {
             let used = status.window_spent.get(*resource) + status.held.get(*resource);
             limit.is_none_or(|limit| used + amount.get(*resource) <= limit)
         };
-        let is_black = status.levels.contains(&Level::Black);
-        !is_black && Resource::ALL.iter().all(fits)
+        let is_open = status.terms.state == State::Open && fisc.budget(&status.path).is_ok();
+        is_open && PAID.iter().all(fits)
     }
 
     /// Holds what a notice in a call costs; `None` where the call itself has to pay.
@@ -70,36 +76,31 @@ impl Upkeep {
     }
 
     async fn budget(&self, fisc: &Fisc) -> Option<&Budget> {
-        let found = self.0.get_or_init(|| async {
-            let root = fisc.root()?;
+        let found = self.0.get_or_try_init(|| async {
+            let root = fisc.root().ok_or(())?;
             let path = format!("{}/{NAME}", root.path());
             if let Ok(known) = fisc.budget(&path) {
-                return Some(known);
+                return Ok(known);
             }
             let terms = terms(&root.status().terms);
-            match fisc.allocate(&path, terms).await {
-                Ok(budget) => Some(budget),
-                Err(error) => {
-                    tracing::warn!(%error, "no budget for notices, so nobody is told");
-                    None
-                }
-            }
+            fisc.allocate(&path, terms).await.map_err(|error| {
+                tracing::warn!(%error, "no budget for notices, so nobody is told");
+            })
         });
-        found.await.as_ref()
+        found.await.ok()
     }
 }
 
 /// What the budget of Fisc is allowed, by what the root is.
 fn terms(root: &Terms) -> Terms {
     let part = |limits: Limits, resource: Resource| {
-        let limit = root
-            .limits
-            .get(resource)
-            .filter(|_| resource != Resource::Time);
+        let limit = root.limits.get(resource);
         limits.with(resource, limit.map(|limit| PART.of(limit)))
     };
+    // It never uses time, so that it needs no share of it.
+    let time = Limits::NONE.with(Resource::Time, Some(TIME.0));
     Terms {
-        limits: Resource::ALL.into_iter().fold(Limits::NONE, part),
+        limits: PAID.into_iter().fold(time, part),
         reserve: Permille(0),
         window: root.window,
         ..Terms::default()

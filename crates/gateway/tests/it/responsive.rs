@@ -88,9 +88,15 @@ async fn levels_are_acted_upon_within_a_second_while_calls_come_over_http() {
         calls_admitted(&house)
     );
     assert_eq!(of("fisc_holds_open ") as usize, 0);
+    assert!(text.contains("le=\"+Inf\"} "), "{text}");
     // A program that stands for a part of the tree is not told of all of it.
-    let part = house.fisc.budget("run/agent-0").expect("a budget");
-    assert!(part.status().spent.tokens().0 > 0);
+    let bearer = format!("Bearer {}", house.owner.expose());
+    let headers = [("authorization", bearer.as_str())];
+    let part = r#"{"path": "run/part"}"#.to_owned();
+    let part = house.client.post_json("/v1/budgets", &headers, part).await;
+    let part = part.expect("the gateway answers").json();
+    let token = part["token"].as_str().expect("a token");
+    assert_eq!(scrape(&house, token).await.status, 403);
     assert_eq!(scrape(&house, "nobody").await.status, 401);
     house.check_books().await;
     house.stop().await;

@@ -143,7 +143,7 @@ fn a_program_cannot_approve_of_itself() {
 }
 
 /// Runs a program on a terminal that calls and, beside that, reads the terminal.
-fn at_a_terminal() -> Session {
+fn at_a_terminal(run: &str) -> Session {
     let program = r#"
 import json, os, threading, urllib.error, urllib.request
 def call():
@@ -159,14 +159,17 @@ def call():
         print("answered", error.code, flush=True)
 thread = threading.Thread(target=call)
 thread.start()
-print("got", input(), flush=True)
+if "SILENT" not in os.environ:
+    print("got", input(), flush=True)
 thread.join()
 "#;
     let (fisc, python) = (process::binary("fisc"), python::environment());
     let script = format!(
         "cat > program.py <<'END'\n{program}\nEND\n\
-         XDG_DATA_HOME=$PWD/data '{}' run --rehearse --tokens 0 --on-limit ask \
-         --report report.txt -- '{}' program.py; echo code=$?",
+         export XDG_DATA_HOME=$PWD/data\n\
+         fisc() {{ '{}' \"$@\"; }}\n\
+         set -- run --rehearse --tokens 0 --on-limit ask --report report.txt -- '{}' program.py\n\
+         {run}",
         fisc.display(),
         Command::new(python).get_program().to_string_lossy(),
     );
@@ -175,7 +178,7 @@ thread.join()
 
 #[test]
 fn a_person_decides_at_the_terminal_of_a_program_that_reads_it() {
-    let mut session = at_a_terminal();
+    let mut session = at_a_terminal("fisc \"$@\"; echo code=$?");
     session.shows("[g]rant");
     session.press("much\n");
     session.shows("\"much\" is no amount");
@@ -189,8 +192,44 @@ fn a_person_decides_at_the_terminal_of_a_program_that_reads_it() {
 }
 
 #[test]
+fn a_person_takes_what_is_offered_at_the_terminal() {
+    let mut session = at_a_terminal("fisc \"$@\"; echo code=$?");
+    session.shows("[g]rant");
+    let screen = session.screen();
+    let offer = screen
+        .split("[g]rant ")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next());
+    let offer = offer.expect("an offer").to_owned();
+    session.press("g\n");
+    session.shows(&format!("fisc ▸ {offer} more"));
+    session.shows("answered 200");
+    session.press("hello\n");
+    session.shows("code=0");
+    assert!(session.subject.wait().success());
+}
+
+#[test]
+fn a_run_in_the_background_leaves_the_terminal_alone() {
+    // Its program reads nothing; the shell keeps the terminal throughout.
+    let mut session = at_a_terminal(
+        "export SILENT=1; set -m; fisc \"$@\" & job=$!; sleep 2; fisc approve q-1; \
+         read line; echo \"the shell read $line\"; wait $job; echo code=$?",
+    );
+    session.shows("approved: run may spend");
+    session.press("this\n");
+    session.shows("the shell read this");
+    session.shows("code=");
+    assert!(
+        !session.screen().contains("[g]rant"),
+        "nobody is asked there"
+    );
+    assert!(session.subject.wait().success());
+}
+
+#[test]
 fn a_person_says_no_at_the_terminal() {
-    let mut session = at_a_terminal();
+    let mut session = at_a_terminal("fisc \"$@\"; echo code=$?");
     session.shows("[g]rant");
     session.press("s\n");
     session.shows("answered 402");

@@ -84,10 +84,14 @@ impl Resolved {
             terms.reserve = Permille(0);
         }
         fit::allocate(&mut self.tree, context, &path, (name, config), terms)?;
-        let newcomers = match &config.newcomers {
+        let mut newcomers = match &config.newcomers {
             Some(newcomers) => self.newcomers(context, newcomers, &terms)?,
             None => Terms::default(),
         };
+        let own_reserve = |own: &BudgetConfig| own.reserve.is_some();
+        if asks && !(config.newcomers.as_ref()).is_some_and(|own| own_reserve(own.get_ref())) {
+            newcomers.reserve = Permille(0);
+        }
         let settings = BudgetSettings {
             path,
             terms,
@@ -165,6 +169,10 @@ impl Resolved {
         if let Some(place) = inner.or(below.map(|(name, _)| name.span())) {
             let error = context.error(place, "newcomers are agents, with nobody below them");
             return Err(error.with_hint("write budgets with children down: children.NAME"));
+        }
+        if let Some(ask) = &own.ask {
+            let error = context.error(ask.span(), "newcomers ask as the budget above them does");
+            return Err(error.with_hint("write ask beside newcomers, not in it"));
         }
         let terms = self.terms(context, own, Some(parent))?;
         if matches!(terms.claim, Claim::Limit | Claim::Guarantee(_)) {

@@ -76,6 +76,11 @@ fn who_is_asked_keeps_nothing_for_wrapping_up() {
     assert_eq!((ask(careful), reserve(careful)), (None, Permille(100)));
     assert_eq!((ask(reader), reserve(reader)), (Some(None), Permille(50)));
     refused(
+        &in_budget("cost = \"9\"\nnewcomers = { cost = \"1\", ask = ⟦\"5m\" }"),
+        "newcomers ask as the budget above them does",
+        "write ask beside newcomers",
+    );
+    refused(
         &in_budget("cost = \"9\"\nask = ⟦\"soon\""),
         "not a number of the expected form",
         "write time as 90s",

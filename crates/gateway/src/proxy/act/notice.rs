@@ -68,6 +68,29 @@ fn of_resource(status: &BudgetStatus, resource: Resource) -> Option<(i64, i64)> 
     Some((limit, left.max(0)))
 }
 
+/// That an agent is being told; not so, when the call is given up before it is made.
+pub(crate) struct Telling<'a> {
+    told: &'a Told,
+    claim: Option<Claim>,
+}
+
+// === impl Telling ===
+
+impl Telling<'_> {
+    /// The call is made.
+    pub(crate) fn done(mut self) {
+        self.claim = None;
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim {
+            self.told.take_back(claim);
+        }
+    }
+}
+
 // === impl Told ===
 
 impl Told {
@@ -81,6 +104,14 @@ impl Told {
         }
         all.insert(agent, level);
         Some(Claim { agent, before })
+    }
+
+    /// Takes back that an agent is told unless its call is made.
+    pub(crate) fn telling(&self, claim: Claim) -> Telling<'_> {
+        Telling {
+            told: self,
+            claim: Some(claim),
+        }
     }
 
     /// Takes back that an agent is told: the call was not made.
