@@ -219,7 +219,8 @@ fn a_run_in_the_background_leaves_the_terminal_alone() {
     session.shows("approved: run may spend");
     session.press("this\n");
     session.shows("the shell read this");
-    session.shows("code=");
+    session.shows("answered 200");
+    session.shows("code=0");
     assert!(
         !session.screen().contains("[g]rant"),
         "nobody is asked there"
