@@ -3,6 +3,7 @@
 
 mod asks;
 mod books;
+mod cut;
 mod levels;
 mod refused;
 mod secrets;
