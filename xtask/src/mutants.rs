@@ -166,8 +166,8 @@ const MUTANTS: [Mutant; 20] = [
     Mutant {
         name: "an approval is added twice",
         file: "crates/gateway/src/state/questions.rs",
-        right: "one.view.number == number && !one.claimed)?;",
-        wrong: "one.view.number == number || !one.claimed)?;",
+        right: "if question.claimed || !question.is_open()",
+        wrong: "if !question.is_open()",
         package: "fisc-gateway",
         test: "state::questions::tests::a_question_is_claimed_once",
     },

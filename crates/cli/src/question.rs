@@ -52,7 +52,7 @@ pub(crate) async fn approve(args: &ApproveArgs) -> Result<u8, Failure> {
         return Ok(print(&answer));
     }
     let decided = read::<Decided>(&answer)?;
-    let added = decided.added.map(|added| wire::amount(&added));
+    let added = decided.added.map(|added| show(&added));
     let added = added.unwrap_or_default();
     println!("approved: {} may spend {added} more", decided.budget);
     Ok(exit::OK)
@@ -89,12 +89,16 @@ async fn list(remote: &Remote, as_json: bool) -> Result<u8, Failure> {
             question.budget,
             question.resource,
             question.waiting,
-            wire::amount(&question.lacks),
+            show(&question.lacks),
             crate::amounts::show_duration(fisc::TimeUs(left.0.max(0) / 1_000_000 * 1_000_000)),
-            wire::amount(&question.offer),
+            show(&question.offer),
         );
     }
     Ok(exit::OK)
+}
+
+fn show(figures: &Figures) -> String {
+    wire::amount(|resource| wire::get(figures, resource).unwrap_or(0))
 }
 
 fn at(request: &str, act: &str) -> Result<String, Failure> {

@@ -69,11 +69,9 @@ pub(crate) fn line(budget: &Budget) -> String {
 }
 
 /// Shows what there is of an amount.
-pub(crate) fn amount(figures: &Figures) -> String {
-    let some = |resource| get(figures, resource).filter(|units| *units != 0);
-    let parts = Resource::ALL.into_iter();
-    let parts = parts.filter_map(|resource| Some(show(resource, some(resource)?)));
-    let parts: Vec<String> = parts.collect();
+pub(crate) fn amount(units: impl Fn(Resource) -> i64) -> String {
+    let parts = Resource::ALL.into_iter().filter(|of| units(*of) != 0);
+    let parts: Vec<String> = parts.map(|of| show(of, units(of))).collect();
     parts.join(" · ")
 }
 

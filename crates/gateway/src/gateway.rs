@@ -167,7 +167,8 @@ impl Gateway {
             fisc,
             ..
         } = &*self.state;
-        !questions.anybody_waits() && traffic.only_refuses(fisc.ticks())
+        let waits = |question: &Question| question.waiting > 0;
+        !questions.open().iter().any(waits) && traffic.only_refuses(fisc.ticks())
     }
 
     /// Returns what the owners of budgets that have run out are asked, the oldest first.

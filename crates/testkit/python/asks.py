@@ -9,20 +9,10 @@ import concurrent.futures
 import json
 
 import anthropic
-import httpx2
 import openai
+from counted import Counted
 
 PROMPT = [{"role": "user", "content": "[[rehearsal tokens=20]] Go on."}]
-
-
-class Counted(httpx2.Client):
-    """Counts what is sent, retries included."""
-
-    sent = 0
-
-    def send(self, *args, **kwargs):
-        self.sent += 1
-        return super().send(*args, **kwargs)
 
 
 def named(name):

@@ -7,20 +7,10 @@ the answer ended as the SDK has it, how much text came, and how many requests we
 import json
 
 import anthropic
-import httpx2
 import openai
+from counted import Counted
 
 PROMPT = [{"role": "user", "content": "[[rehearsal over_max=1 tokens=900 gap_ms=1]] Go on."}]
-
-
-class Counted(httpx2.Client):
-    """Counts what is sent, retries included."""
-
-    sent = 0
-
-    def send(self, *args, **kwargs):
-        self.sent += 1
-        return super().send(*args, **kwargs)
 
 
 def openai_stream(http):

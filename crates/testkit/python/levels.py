@@ -12,21 +12,11 @@ import json
 import os
 
 import anthropic
-import httpx2
 import openai
+from counted import Counted
 
 CALLS_MAX = 120
 AT_ONCE = 4
-
-
-class Counted(httpx2.Client):
-    """Counts what is sent, retries included."""
-
-    sent = 0
-
-    def send(self, *args, **kwargs):
-        self.sent += 1
-        return super().send(*args, **kwargs)
 
 
 class Agent:

@@ -209,10 +209,5 @@ fn amount(limits: &LimitsSpec, counting: fisc::TokenCounting) -> Result<Amount, 
 }
 
 fn show(amount: Amount) -> String {
-    let parts = fisc::Resource::ALL.into_iter();
-    let parts = parts.filter(|resource| amount.get(*resource) != 0);
-    let parts: Vec<String> = parts
-        .map(|resource| wire::show(resource, amount.get(resource)))
-        .collect();
-    parts.join(" · ")
+    wire::amount(|resource| amount.get(resource))
 }

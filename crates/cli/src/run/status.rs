@@ -11,6 +11,7 @@ use fisc_gateway::Question;
 
 use crate::amounts::{show_cost, show_count, show_duration, show_tokens};
 use crate::report::symbol;
+use crate::wire;
 
 /// How many looks pass between two titles.
 const TITLE_EVERY: u32 = 5;
@@ -169,7 +170,11 @@ impl StatusLine {
 
 fn describe_limits(status: &BudgetStatus) -> String {
     let limits = &status.terms.limits;
-    let limited = |resource| limits.get(resource).map(|limit| show(resource, limit));
+    let limited = |resource| {
+        limits
+            .get(resource)
+            .map(|limit| wire::show(resource, limit))
+    };
     let mut parts: Vec<String> = Resource::ALL.into_iter().filter_map(limited).collect();
     if let Some(time) = status.terms.elapsed {
         parts.push(show_duration(time));
@@ -187,20 +192,12 @@ fn describe(status: &BudgetStatus) -> String {
         match status.terms.limits.get(resource) {
             Some(limit) => Some(format!(
                 "{} of {}",
-                show(resource, spent),
-                show(resource, limit)
+                wire::show(resource, spent),
+                wire::show(resource, limit)
             )),
-            None if resource == Resource::Cost => Some(show(resource, spent)),
+            None if resource == Resource::Cost => Some(wire::show(resource, spent)),
             None => None,
         }
     });
     parts.collect::<Vec<_>>().join(" · ")
-}
-
-fn show(resource: Resource, units: i64) -> String {
-    match resource {
-        Resource::Tokens => format!("{} tokens", show_tokens(Tokens(units))),
-        Resource::Cost => show_cost(Money::from_nanos(units)),
-        Resource::Time => format!("{} in calls", show_duration(TimeUs(units))),
-    }
 }

@@ -293,3 +293,37 @@ while True: time.sleep(1)";
     let stderr = &ended.finished.stderr;
     assert!(!stderr.contains("may finish"), "{stderr}");
 }
+
+// === what was learned before ===
+
+#[test]
+fn a_run_knows_from_the_last_one_what_its_calls_need() {
+    let world = World::new();
+    // Each answer has 120 tokens; a cap is not asked for.
+    let program = "
+caps = []
+for _ in range(CALLS):
+    try:
+        with ask('tokens=120') as answer:
+            answer.read()
+            if answer.headers.get('fisc-level') == 'orange':
+                caps.append(answer.headers.get('fisc-changed'))
+    except urllib.error.HTTPError:
+        break
+print('caps', caps[-1] if caps else None)";
+    let caps = |limit: &str| {
+        let program = format!("CALLS = 60\n{program}");
+        let mut command = command(&world, &["--cost", limit], &program);
+        process::run(&mut command, PATIENCE).success().stdout
+    };
+    // Orange comes after some twenty calls: too few to tell by themselves.
+    let unknown = caps("0.002");
+    assert!(!unknown.contains("cap=120"), "{unknown}");
+    let learned = caps("1");
+    assert!(
+        learned.contains("caps None"),
+        "it is never scarce: {learned}"
+    );
+    let known = caps("0.002");
+    assert!(known.contains("cap=120"), "{known}");
+}

@@ -129,7 +129,7 @@ impl<'a> Attempt<'a> {
             identity,
             ..
         } = self;
-        let mut waiting = None;
+        let mut waiting: Option<Waiting<'_>> = None;
         loop {
             let asking = Asking {
                 call: call.clone(),
@@ -143,7 +143,7 @@ impl<'a> Attempt<'a> {
                     let now = state.fisc.ticks();
                     state.traffic.count_admitted(budget.id(), now);
                     if let Some(waiting) = waiting {
-                        Waiting::withdraw(waiting, &state.fisc);
+                        waiting.withdraw(&state.fisc);
                     }
                     return Ok(hold);
                 }

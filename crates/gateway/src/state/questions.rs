@@ -103,6 +103,8 @@ pub struct Question {
 pub(crate) struct Waiting<'a> {
     questions: &'a Questions,
     number: u64,
+    budget: BudgetId,
+    resource: Resource,
     needed: i64,
     answer: watch::Receiver<Option<Answer>>,
 }
@@ -165,6 +167,8 @@ impl Questions {
         Waiting {
             questions: self,
             number: question.view.number,
+            budget: question.view.budget,
+            resource: question.view.resource,
             needed,
             answer: question.answer.subscribe(),
         }
@@ -177,19 +181,14 @@ impl Questions {
         open.map(|question| question.view).collect()
     }
 
-    /// Says whether any call waits for an answer.
-    pub(crate) fn anybody_waits(&self) -> bool {
-        let register = self.lock();
-        let mut open = register.questions.iter().filter(|one| one.is_open());
-        open.any(|question| question.view.waiting > 0)
-    }
-
     /// Takes a question for whoever is about to approve it, so that nobody else decides; `None`
     /// when it is not open, or taken.
     fn claim(&self, number: u64) -> Option<(Question, Claim<'_>)> {
         let mut register = self.lock();
-        let mut open = register.questions.iter_mut().filter(|one| one.is_open());
-        let question = open.find(|one| one.view.number == number && !one.claimed)?;
+        let question = register.find(number)?;
+        if question.claimed || !question.is_open() {
+            return None;
+        }
         question.claimed = true;
         let claim = Claim {
             questions: self,
@@ -250,9 +249,6 @@ impl Questions {
 
     /// Ends questions by the clock, and those of budgets that have more room by now.
     pub(crate) fn tick(&self, fisc: &Fisc) {
-        if self.lock().questions.is_empty() {
-            return;
-        }
         let now = fisc.ticks();
         // The books are asked while nothing is locked here.
         let looked: Vec<_> = {
@@ -284,6 +280,15 @@ impl Questions {
     fn lock(&self) -> MutexGuard<'_, Register> {
         // Each change is made whole under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Register ===
+
+impl Register {
+    fn find(&mut self, number: u64) -> Option<&mut Entry> {
+        let mut questions = self.questions.iter_mut();
+        questions.find(|question| question.view.number == number)
     }
 }
 
@@ -343,12 +348,7 @@ impl Question {
 impl Waiting<'_> {
     /// Says whether it asks about the same budget and resource.
     pub(crate) fn is_about(&self, short: &Shortfall) -> bool {
-        let register = self.questions.lock();
-        let mut questions = register.questions.iter();
-        let own = questions.find(|question| question.view.number == self.number);
-        own.is_some_and(|one| {
-            (one.view.budget, one.view.resource) == (short.budget, short.resource)
-        })
+        (self.budget, self.resource) == (short.budget, short.resource)
     }
 
     /// Waits for the answer.
@@ -362,13 +362,8 @@ impl Waiting<'_> {
 
     /// Takes the question back, where nobody else waits: there was room all the same.
     pub(crate) fn withdraw(self, fisc: &Fisc) {
-        let alone = {
-            let register = self.questions.lock();
-            let mut questions = register.questions.iter();
-            let own = questions.find(|one| one.view.number == self.number);
-            own.is_some_and(|one| one.view.waiting == 1)
-        };
-        if alone {
+        let own = |register: &mut Register| register.find(self.number).map(|one| one.view.waiting);
+        if own(&mut self.questions.lock()) == Some(1) {
             self.questions.answer(fisc, self.number, Answer::Room);
         }
     }
@@ -377,8 +372,7 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut register = self.questions.lock();
-        let mut questions = register.questions.iter_mut();
-        if let Some(own) = questions.find(|question| question.view.number == self.number) {
+        if let Some(own) = register.find(self.number) {
             own.count(-1, -self.needed);
         }
     }
@@ -389,8 +383,7 @@ impl Drop for Waiting<'_> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut register = self.questions.lock();
-        let mut questions = register.questions.iter_mut();
-        if let Some(question) = questions.find(|one| one.view.number == self.number) {
+        if let Some(question) = register.find(self.number) {
             question.claimed = false;
         }
     }
@@ -467,10 +460,8 @@ mod tests {
         drop(waiting);
         assert_eq!(questions.open()[0].lacks, 4, "who left lacks nothing");
         drop(joined);
-        assert_eq!(
-            (questions.open()[0].lacks, questions.anybody_waits()),
-            (0, false)
-        );
+        let asked = questions.open()[0];
+        assert_eq!((asked.lacks, asked.waiting), (0, 0));
         assert!(questions.answer(&fisc, 1, Answer::Denied));
         assert!(!questions.answer(&fisc, 1, Answer::Denied), "it is decided");
         let known = questions.ask(&fisc, &short, minute);

@@ -10,7 +10,7 @@ use fisc::{Error, Outcome, PastCall, past_calls};
 use fisc_core::TokenClass;
 use fisc_llm::{CallClass, Learner, Lesson};
 
-/// How many of the latest entries are read: thousands of calls, in a tenth of a second.
+/// How many of the latest entries are read: two and more a call.
 const ENTRIES_MAX: usize = 20_000;
 
 /// Teaches what the calls of a ledger needed; returns how many there were.

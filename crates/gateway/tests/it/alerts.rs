@@ -210,15 +210,7 @@ fn plan(webhook: Webhook) -> Plan {
 /// Spends tokens of the root, in thousands of 100.
 async fn spend(house: &House, thousands: i64) {
     let amount = Amount::new(Tokens(thousands * 1_000), Money::ZERO, TimeUs(0));
-    let hold = house
-        .root()
-        .hold("test", amount, Patience(Duration::ZERO))
-        .await;
-    let settled = hold
-        .expect("it fits")
-        .settle_amount(amount)
-        .expect("settle");
-    settled.durable().await.expect("written");
+    house.spend(amount).await;
 }
 
 fn ask(message: &str) -> String {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fisc::core::{Amount, Money, Resource, TimeUs, TokenClass, Usage};
-use fisc::{Budget, BudgetStatus, Durability, Fisc, Limits, Options, Terms};
+use fisc::{Budget, BudgetStatus, Durability, Fisc, Limits, Options, Patience, Terms};
 use fisc_gateway::{
     Counts, Credential, Gateway, Keyring, Parts, Policy, Provider, Secret, Upstream, Webhook,
 };
@@ -148,6 +148,15 @@ impl House {
     /// Returns the root budget.
     pub(crate) fn root(&self) -> Budget {
         self.fisc.budget(ROOT).expect("it was allocated")
+    }
+
+    /// Lets others spend so much of the root.
+    pub(crate) async fn spend(&self, amount: Amount) {
+        let root = self.root();
+        let hold = root.hold("others", amount, Patience(Duration::ZERO));
+        let settled = hold.await.expect("it fits").settle_amount(amount);
+        let written = settled.expect("it was held").durable().await;
+        written.expect("it is written");
     }
 
     /// Returns how a budget stands, by its path from the root on.

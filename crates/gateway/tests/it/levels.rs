@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fisc::core::{Amount, Money, Resource, TimeUs, Tokens};
-use fisc::{Durability, Level, Limits, Patience, Permille, Terms};
+use fisc::{Durability, Level, Limits, Permille, Terms};
 use fisc_gateway::{Fallbacks, Measures, Policy};
 use fisc_rehearsal::Wire;
 use fisc_testkit::http::Answer;
@@ -22,12 +22,7 @@ fn cost(nanos: i64) -> Amount {
 
 /// Lets others spend so many thousandths of the limit.
 async fn spend(house: &House, permille: i64) {
-    let amount = cost(LIMIT / 1_000 * permille);
-    let root = house.root();
-    let hold = root.hold("others", amount, Patience(Duration::ZERO));
-    let settled = hold.await.expect("it fits").settle_amount(amount);
-    let written = settled.expect("it was held").durable().await;
-    written.expect("it is written");
+    house.spend(cost(LIMIT / 1_000 * permille)).await;
 }
 
 async fn call(house: &House, headers: &[(&str, &str)], body: String) -> Answer {

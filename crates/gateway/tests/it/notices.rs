@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use fisc::core::{Amount, Money, Resource, TimeUs, Tokens};
-use fisc::{Level, Patience, Terms};
+use fisc::{Level, Terms};
 use fisc_gateway::{Action, Actions, Credential, Measures, NoticeForm, Policy};
 use fisc_rehearsal::Wire;
 use serde_json::{Value, json};
@@ -97,10 +97,7 @@ async fn nobody_is_told_any_more_when_a_hundredth_of_the_budget_went_into_tellin
     })
     .await;
     let amount = Amount::new(Tokens(16_000), Money::ZERO, TimeUs(0));
-    let patience = Patience(std::time::Duration::ZERO);
-    let hold = house.root().hold("others", amount, patience).await;
-    let settled = hold.expect("it fits").settle_amount(amount);
-    drop(settled.expect("it was held"));
+    house.spend(amount).await;
     let mut told = 0;
     for agent in 0..30 {
         let path = house.path(Wire::OpenAi, &format!("agent-{agent}"));
@@ -140,9 +137,7 @@ async fn anthropic_is_told_in_its_own_way_where_tokens_are_scarce() {
     beside.policy = policy;
     let gateway = beside.start(&house).await;
     let amount = Amount::new(Tokens(22_000), Money::ZERO, TimeUs(0));
-    let patience = Patience(std::time::Duration::ZERO);
-    let hold = house.root().hold("others", amount, patience).await;
-    drop(hold.expect("it fits").settle_amount(amount).expect("held"));
+    house.spend(amount).await;
     let plain = json!({ "model": "claude-sonnet-4-5", "max_tokens": 9,
         "messages": [{ "role": "user", "content": "[[rehearsal tokens=9]] Go on." }] });
     // With no such member, an empty one, one with others, and the caller's own budget.
@@ -302,14 +297,7 @@ fn policy(notices: bool) -> Policy {
 /// Lets others spend.
 async fn spend(house: &House, nanos: i64) {
     let amount = Amount::new(Tokens(0), Money::from_nanos(nanos), TimeUs(0));
-    let patience = Patience(std::time::Duration::ZERO);
-    let hold = house.root().hold("others", amount, patience).await;
-    let settled = hold.expect("it fits").settle_amount(amount);
-    settled
-        .expect("it was held")
-        .durable()
-        .await
-        .expect("it is written");
+    house.spend(amount).await;
 }
 
 /// Writes the body of a session's call: what was said and done so far, and one more result.

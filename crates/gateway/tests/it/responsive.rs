@@ -105,3 +105,23 @@ async fn levels_are_acted_upon_within_a_second_while_calls_come_over_http() {
 fn calls_admitted(house: &House) -> usize {
     house.counts().admitted as usize
 }
+
+#[tokio::test]
+async fn a_call_that_used_more_than_it_held_is_counted() {
+    let house = House::start(Plan {
+        root: limited(Resource::Tokens, 100_000),
+        ..Plan::default()
+    })
+    .await;
+    let path = house.path(fisc_rehearsal::Wire::OpenAi, "agent");
+    for (number, honours) in ["over_max=0", "over_max=1"].into_iter().enumerate() {
+        let words = format!("[[rehearsal {honours} tokens=900]] Is it?");
+        let body = simple(&words, Some(40), false);
+        let answer = house.client.post_json(&path, &[], body).await;
+        answer.expect("the gateway answers").ok();
+        let text = scrape(&house, house.owner.expose()).await.ok().text();
+        let breaches = value(&text, "fisc_estimator_breach_total ");
+        assert_eq!(breaches as usize, number, "{honours}");
+    }
+    house.stop().await;
+}

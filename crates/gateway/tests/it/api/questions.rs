@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fisc::core::{Amount, Money, Resource, TimeUs, Tokens};
-use fisc::{Answer as Decision, Event, Patience, Permille, Terms};
+use fisc::{Answer as Decision, Event, Permille, Terms};
 use fisc_gateway::{Measures, Policy};
 use fisc_rehearsal::Wire;
 use fisc_testkit::http::Answer;
@@ -27,15 +27,7 @@ async fn exhausted(ask: Duration, patience: Duration) -> House {
     })
     .await;
     let amount = Amount::new(Tokens(0), Money::from_nanos(LIMIT), TimeUs(0));
-    let hold = house
-        .root()
-        .hold("others", amount, Patience(Duration::ZERO))
-        .await;
-    let settled = hold
-        .expect("it fits")
-        .settle_amount(amount)
-        .expect("it was held");
-    settled.durable().await.expect("it is written");
+    house.spend(amount).await;
     house
 }
 
@@ -303,11 +295,7 @@ async fn what_is_offered_is_enough_for_all_who_wait() {
     .await;
     let owner = Someone::owner(&house);
     let spent = Amount::new(Tokens(300), Money::ZERO, TimeUs(0));
-    let hold = house
-        .root()
-        .hold("others", spent, Patience(Duration::ZERO))
-        .await;
-    drop(hold.expect("it fits").settle_amount(spent).expect("held"));
+    house.spend(spent).await;
     let calls: Vec<_> = (0..8).map(|_| call(&house, Wire::OpenAi, false)).collect();
     let question = asked(&owner, 8).await;
     decide(&owner, &question, "approve", json!({})).await.ok();
@@ -354,11 +342,7 @@ async fn a_stubborn_agent_ends_no_run_whose_owner_is_asked() {
     .await;
     let owner = Someone::owner(&house);
     let spent = Amount::new(Tokens(0), Money::from_nanos(LIMIT), TimeUs(0));
-    let hold = house
-        .root()
-        .hold("others", spent, Patience(Duration::ZERO))
-        .await;
-    drop(hold.expect("it fits").settle_amount(spent).expect("held"));
+    house.spend(spent).await;
     let path = house.path(Wire::OpenAi, "stubborn");
     let unpriced = r#"{"model": "nobody-knows", "messages": []}"#;
     let refused = async || {
